@@ -1,0 +1,134 @@
+//! The real environment. The only place that may name the system's clock, randomness, tasks and network.
+#![allow(clippy::disallowed_methods)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+
+use super::{Acceptor, BoxFuture, BoxSocket, Environment, Socket};
+
+pub(super) struct System;
+
+impl Environment for System {
+    fn now(&self) -> Instant {
+        // tokio's clock and not the system's, so that a paused test clock moves both timers and readings.
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system provides randomness");
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        Box::pin(tokio::time::sleep_until(deadline.into()))
+    }
+
+    fn spawn(&self, task: BoxFuture<()>) -> AbortHandle {
+        tokio::spawn(task).abort_handle()
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let host = host.to_owned();
+        Box::pin(async move { Ok(tokio::net::lookup_host((host.as_str(), port)).await?.collect()) })
+    }
+
+    fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>> {
+        Box::pin(async move { TcpSocket::boxed(TcpStream::connect(address).await?, address) })
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>> {
+        Box::pin(async move {
+            let listener = TcpListener::bind(address).await?;
+            let local = listener.local_addr()?;
+            Ok(Box::new(TcpAcceptor { listener, local }) as Box<dyn Acceptor>)
+        })
+    }
+}
+
+struct TcpAcceptor {
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Acceptor for TcpAcceptor {
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn accept(&mut self) -> Pin<Box<dyn Future<Output = io::Result<BoxSocket>> + Send + '_>> {
+        Box::pin(async move {
+            let (stream, peer) = self.listener.accept().await?;
+            TcpSocket::boxed(stream, peer)
+        })
+    }
+}
+
+struct TcpSocket {
+    stream: TcpStream,
+    peer: SocketAddr,
+}
+
+impl TcpSocket {
+    fn boxed(stream: TcpStream, peer: SocketAddr) -> io::Result<BoxSocket> {
+        // Relayed bytes leave when they come: no Nagle delay. TCP's own keep-alive notices a peer that vanished while
+        // neither side has anything to say, also where WebSocket pings must not judge (protocol.md 10, decision 19).
+        stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(Box::new(Self { stream, peer }))
+    }
+}
+
+impl Socket for TcpSocket {
+    fn abort(&mut self) {
+        // A zero linger turns the close into RST. Failure leaves an ordinary close, the best that is left.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl AsyncRead for TcpSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TcpSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
