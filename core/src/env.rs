@@ -15,9 +15,12 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
+mod metered;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod system;
+
+pub use metered::Metered;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -43,6 +46,18 @@ impl Socket for BoxSocket {
 
     fn peer_addr(&self) -> SocketAddr {
         (**self).peer_addr()
+    }
+}
+
+impl Socket for tokio_rustls::TlsStream<BoxSocket> {
+    fn abort(&mut self) {
+        let (socket, _) = self.get_mut();
+        socket.abort();
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        let (socket, _) = self.get_ref();
+        socket.peer_addr()
     }
 }
 

@@ -1,17 +1,66 @@
-//! Listen and send over a relay when neither side can be reached: the Hybrid Connections protocol in Rust.
-
-pub mod env;
-pub mod protocol;
-pub mod ws;
+//! Talk to programs that cannot be reached: both sides dial out to a relay and meet there.
+//!
+//! This is the SDK for the *Hybrid Connections* protocol of Azure Relay and of the self-hosted `hybridrelay` server. A
+//! [`Listener`] is online under a hybrid connection; a [`Sender`] anywhere else opens a [`Connection`] to it: one bidirectional,
+//! unbuffered stream of messages or bytes. Neither side needs an open port.
+//!
+//! ```no_run
+//! # async fn example() -> hybridrelay::Result<()> {
+//! use hybridrelay::{Incoming, Message};
+//!
+//! let cs = "Endpoint=sb://relay.example.net/;SharedAccessKeyName=both;SharedAccessKey=…;EntityPath=hyco";
+//! let listener = hybridrelay::listen(cs).await?;
+//! while let Some(incoming) = listener.accept().await? {
+//!     if let Incoming::Connect(connect) = incoming {
+//!         let connection = connect.accept().await?;
+//!         while let Some(message) = connection.receive().await? {
+//!             connection.send(message).await?;
+//!         }
+//!         connection.close().await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Streams, limits, ends and cancellation are described at [`Connection`], [`Listener`] and [`Sender`]; every failure is an
+//! [`Error`] with an [`ErrorKind`], the relay's own reason and a tracking id.
 
 mod address;
 mod connection;
 mod connection_string;
 mod dial;
+pub mod env;
 mod error;
 mod link;
 mod listener;
+mod options;
+pub mod protocol;
 mod sender;
 pub mod token;
+pub mod ws;
 
+pub use address::{EntityPath, RelayAddress};
+pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter, Message};
+pub use connection_string::ConnectionString;
 pub use error::{Error, ErrorKind, Result};
+pub use listener::{AcceptConnect, Incoming, IncomingConnect, Listener, ListenerBuilder, Status, StatusWatcher};
+pub use options::Target;
+pub use protocol::Features;
+pub use sender::{Connect, Sender, SenderBuilder};
+pub use token::TokenProvider;
+pub use ws::CloseFrame;
+
+/// Prepares a listener with default options; await it to get online. The same as [`Listener::builder`].
+pub fn listen(target: impl Into<Target>) -> ListenerBuilder {
+    Listener::builder(target)
+}
+
+/// Opens a connection with default options.
+///
+/// # Errors
+///
+/// As [`Sender::new`] and [`Connect::open`]. Dropping the future withdraws the attempt.
+pub async fn connect(target: impl Into<Target>) -> Result<Connection> {
+    Sender::new(target)?.connect().open().await
+}

@@ -1,1 +1,190 @@
-//! (being written)
+//! The sending side: opens connections to whoever listens.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use crate::Connection;
+use crate::address::{EntityPath, RelayAddress};
+use crate::dial::DialError;
+use crate::link::WebSocketLink;
+use crate::listener::USER_AGENT;
+use crate::options::{Checked, Options, Target, header_map, shared_options};
+use crate::protocol::{TrackingId, headers, refusal};
+use crate::{Error, ErrorKind, Result};
+
+/// Opens [`Connection`]s to a hybrid connection. Cheap to clone; holds no connection itself.
+#[derive(Clone, Debug)]
+pub struct Sender(Arc<Checked>);
+
+impl Sender {
+    /// A sender with the default options for a connection string or address.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for an unusable target.
+    pub fn new(target: impl Into<Target>) -> Result<Self> {
+        Self::builder(target).build()
+    }
+
+    /// Prepares a sender with options.
+    pub fn builder(target: impl Into<Target>) -> SenderBuilder {
+        SenderBuilder { options: Options::new(target.into()) }
+    }
+
+    /// Prepares a connection. Await it, or add a path, headers or sub-protocols first.
+    pub fn connect(&self) -> Connect {
+        Connect {
+            sender: self.0.clone(),
+            path: String::new(),
+            query: String::new(),
+            headers: Vec::new(),
+            subprotocols: Vec::new(),
+            tracking_id: None,
+            timeout: None,
+        }
+    }
+
+    /// The relay's address.
+    pub fn address(&self) -> &RelayAddress {
+        &self.0.address
+    }
+
+    /// The hybrid connection.
+    pub fn entity(&self) -> &EntityPath {
+        &self.0.entity
+    }
+}
+
+/// Prepares a [`Sender`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct SenderBuilder {
+    options: Options,
+}
+
+impl SenderBuilder {
+    shared_options!();
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` naming the option that is not usable.
+    pub fn build(self) -> Result<Sender> {
+        Ok(Sender(Arc::new(self.options.check()?)))
+    }
+}
+
+/// A connection that is about to be opened; awaiting it gives the [`Connection`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is connected until this is awaited"]
+pub struct Connect {
+    sender: Arc<Checked>,
+    path: String,
+    query: String,
+    headers: Vec<(String, String)>,
+    subprotocols: Vec<String>,
+    tracking_id: Option<String>,
+    timeout: Option<Duration>,
+}
+
+impl Connect {
+    /// What follows the entity in the path, such as `/orders/7`. Percent-encoding is kept as given; characters that may not stand
+    /// in a path are encoded.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// The query, without `?`. Names that begin with `sb-hc-` belong to the relay.
+    pub fn query(mut self, query: impl Into<String>) -> Self {
+        self.query = query.into();
+        self
+    }
+
+    /// Adds a header that the listener sees. May be called several times.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Offers a sub-protocol. May be called several times, in order of preference.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocols.push(name.into());
+        self
+    }
+
+    /// The GUID under which the relay and the listener know this connection. Default: a random one.
+    pub fn tracking_id(mut self, id: impl Into<String>) -> Self {
+        self.tracking_id = Some(id.into());
+        self
+    }
+
+    /// How long this connect may take, instead of the sender's `connect_timeout`.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// `NoListeners`, `EndpointNotFound`, `Unauthorized`, `Rejected` with the listener's status and reason, `Timeout`, `ServerBusy`,
+    /// `Network`, `Tls`, `InvalidArgument`. Dropping the future withdraws the attempt.
+    pub async fn open(self) -> Result<Connection> {
+        let sender = self.sender.clone();
+        let env = sender.dialer.env().clone();
+        let limit = self.timeout.unwrap_or(sender.connect_timeout);
+        env.timeout(limit, self.open_unbounded(&sender, limit)).await.unwrap_or_else(|| {
+            let what = format!("no connection to '{}' at {}", sender.entity, sender.address.authority());
+            Err(Error::new(ErrorKind::Timeout, format!("{what} within {} s", limit.as_secs_f32())))
+        })
+    }
+
+    async fn open_unbounded(self, sender: &Checked, limit: Duration) -> Result<Connection> {
+        let env = sender.dialer.env();
+        let id = match &self.tracking_id {
+            Some(text) => TrackingId::adopt(text)
+                .ok_or_else(|| Error::invalid(format!("the tracking id {text:?} does not begin with a GUID")))?,
+            None => TrackingId::from_random(env.random()),
+        }
+        .to_string();
+        let uri = sender.address.connect_uri(&self.path, &self.query, &id)?;
+        let mut handshake = sender
+            .dialer
+            .to_namespace(&uri)?
+            .headers(&header_map(&self.headers)?)
+            .header(headers::RELAY_USER_AGENT, HeaderValue::from_static(USER_AGENT))
+            .subprotocols(&self.subprotocols);
+        if let Some(credential) = &sender.credential {
+            let token = credential.token(env, &sender.address.audience()).await?;
+            handshake = handshake.header(headers::SERVICE_BUS_AUTHORIZATION, token.header_value()?);
+        }
+        let upgraded = handshake.open(limit).await.map_err(|error| match error {
+            DialError::Failed(error) => error,
+            DialError::Refused(refused) => refusal::classify(&refusal::Answer {
+                what: &format!("cannot connect to '{}' at {}", sender.entity, sender.address.authority()),
+                status: refused.status,
+                reason: &refused.reason,
+                headers: &refused.headers,
+                body: &refused.body,
+            }),
+        })?;
+        let link = WebSocketLink::start(env, upgraded.socket, upgraded.read_buf, sender.link);
+        Ok(Connection::new(env.clone(), link, sender.connection, upgraded.subprotocol, id))
+    }
+}
+
+impl IntoFuture for Connect {
+    type Output = Result<Connection>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.open())
+    }
+}

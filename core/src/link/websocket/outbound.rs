@@ -1,0 +1,239 @@
+//! The writing side of a WebSocket link: pieces in, masked frames out.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+use super::Piece;
+use crate::env::{BoxSocket, Env};
+use crate::ws::{self, CloseFrame, ControlPayload, FrameHeader, Mask, MessageKind, OpCode};
+
+/// New pieces are taken while fewer bytes than this wait.
+const HIGH_WATER: usize = 64 * 1024;
+
+/// Pieces up to this size are copied into the output buffer, so that several leave in one write; longer ones are masked in
+/// place if their buffer is ours alone.
+const COPY_LIMIT: usize = 16 * 1024;
+
+pub(super) struct Outbound {
+    /// Encoded bytes: whole frames, or the header of the frame whose payload is `body`.
+    output: BytesMut,
+    /// The payload that follows `output`.
+    body: Body,
+    /// A message was begun and not ended, so the next data frame is a continuation.
+    in_message: bool,
+    /// The newest ping of the peer that was not answered yet.
+    pong: Option<ControlPayload>,
+    ping: bool,
+    closed: bool,
+    /// Our Close, while it waits for a frame border.
+    pending_close: Option<Option<CloseFrame>>,
+    /// The socket was written to since its last flush.
+    unflushed: bool,
+    sent: u64,
+    masks: MaskKeys,
+}
+
+enum Body {
+    None,
+    /// Masked already.
+    Owned(BytesMut),
+    /// Shared with the caller: masked a slice at a time while it is copied to `output`.
+    Shared(Bytes, Mask),
+}
+
+impl Outbound {
+    pub(super) fn new(env: Env) -> Self {
+        Self {
+            output: BytesMut::new(),
+            body: Body::None,
+            in_message: false,
+            pong: None,
+            ping: false,
+            closed: false,
+            pending_close: None,
+            unflushed: false,
+            sent: 0,
+            masks: MaskKeys::new(env),
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        matches!(self.body, Body::None) && self.output.len() < HIGH_WATER
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.unflushed
+            && matches!(self.body, Body::None)
+            && self.output.is_empty()
+            && self.pong.is_none()
+            && !self.ping
+            && self.pending_close.is_none()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Gives an idle link's buffer back.
+    pub(super) fn release_memory(&mut self) {
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+    }
+
+    /// Takes over one frame's worth of a message. Only while [`has_room`](Self::has_room).
+    pub(super) fn push(&mut self, piece: Piece) {
+        let opcode = match (self.in_message, piece.kind) {
+            (true, _) => OpCode::Continuation,
+            (false, MessageKind::Text) => OpCode::Text,
+            (false, MessageKind::Binary) => OpCode::Binary,
+        };
+        self.in_message = !piece.end;
+        let key = self.masks.next();
+        let header = FrameHeader { fin: piece.end, opcode, mask: Some(key), len: piece.data.len() as u64 };
+        let mut bytes = [0; FrameHeader::MAX_LEN];
+        let header_len = header.encode(&mut bytes);
+        self.output.extend_from_slice(&bytes[..header_len]);
+
+        let mut mask = Mask::new(key);
+        if piece.data.len() <= COPY_LIMIT {
+            append_masked(&mut self.output, &piece.data, &mut mask);
+            return;
+        }
+        self.body = match piece.data.try_into_mut() {
+            Ok(mut owned) => {
+                mask.apply(&mut owned);
+                Body::Owned(owned)
+            }
+            Err(shared) => Body::Shared(shared, mask),
+        };
+    }
+
+    /// Queues a pong; only the newest unanswered ping is answered (RFC 6455 5.5.3).
+    pub(super) fn pong(&mut self, payload: ControlPayload) {
+        self.pong = Some(payload);
+    }
+
+    pub(super) fn ping(&mut self) {
+        self.ping = true;
+    }
+
+    /// Queues our Close behind everything taken over. Nothing else is taken afterwards.
+    pub(super) fn close(&mut self, frame: Option<CloseFrame>) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.pending_close = Some(frame);
+    }
+
+    /// Writes and flushes everything queued.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, socket: &mut BoxSocket) -> Poll<io::Result<()>> {
+        while self.refill() {
+            let written = match &self.body {
+                Body::Owned(body) if socket.is_write_vectored() && !self.output.is_empty() => {
+                    let slices = [IoSlice::new(&self.output), IoSlice::new(body)];
+                    ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &slices))?
+                }
+                Body::Owned(body) if self.output.is_empty() => ready!(Pin::new(&mut *socket).poll_write(cx, body))?,
+                _ => ready!(Pin::new(&mut *socket).poll_write(cx, &self.output))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(written);
+        }
+        if self.unflushed {
+            ready!(Pin::new(socket).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Makes the next bytes to write available; false when there are none.
+    fn refill(&mut self) -> bool {
+        if let Body::Shared(rest, mask) = &mut self.body
+            && self.output.len() < HIGH_WATER / 2
+        {
+            let slice = rest.split_to(rest.len().min(HIGH_WATER));
+            append_masked(&mut self.output, &slice, mask);
+            if rest.is_empty() {
+                self.body = Body::None;
+            }
+        }
+        if matches!(self.body, Body::None) {
+            self.queue_control();
+        }
+        !self.output.is_empty() || matches!(self.body, Body::Owned(_))
+    }
+
+    /// Control frames join at a frame border: `output` holds whole frames and no payload follows it.
+    fn queue_control(&mut self) {
+        if let Some(payload) = self.pong.take() {
+            self.push_control(OpCode::Pong, &payload);
+        }
+        if std::mem::take(&mut self.ping) {
+            self.push_control(OpCode::Ping, &ControlPayload::EMPTY);
+        }
+        if let Some(frame) = self.pending_close.take() {
+            self.push_control(OpCode::Close, &frame.map_or(ControlPayload::EMPTY, |frame| frame.encode()));
+        }
+    }
+
+    fn push_control(&mut self, opcode: OpCode, payload: &ControlPayload) {
+        let key = self.masks.next();
+        self.output.extend_from_slice(ws::control_frame(opcode, payload, Some(key)).as_ref());
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.sent += written as u64;
+        self.unflushed = true;
+        let from_output = written.min(self.output.len());
+        self.output.advance(from_output);
+        if let Body::Owned(body) = &mut self.body {
+            body.advance(written - from_output);
+            if body.is_empty() {
+                self.body = Body::None;
+            }
+        }
+    }
+}
+
+fn append_masked(output: &mut BytesMut, data: &[u8], mask: &mut Mask) {
+    let start = output.len();
+    output.extend_from_slice(data);
+    mask.apply(&mut output[start..]);
+}
+
+/// Unpredictable masking keys (RFC 6455 5.3), drawn from the environment by the batch.
+struct MaskKeys {
+    env: Env,
+    batch: [u8; Self::BATCH],
+    used: usize,
+}
+
+impl MaskKeys {
+    const BATCH: usize = 128;
+
+    fn new(env: Env) -> Self {
+        Self { env, batch: [0; Self::BATCH], used: Self::BATCH }
+    }
+
+    fn next(&mut self) -> [u8; 4] {
+        if self.used == Self::BATCH {
+            self.batch = self.env.random();
+            self.used = 0;
+        }
+        let key = &self.batch[self.used..self.used + 4];
+        self.used += 4;
+        [key[0], key[1], key[2], key[3]]
+    }
+}

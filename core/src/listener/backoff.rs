@@ -1,0 +1,99 @@
+//! How long to wait before the next attempt (protocol.md 9.2).
+
+use std::time::Duration;
+
+use crate::env::Env;
+use crate::{Error, ErrorKind};
+
+/// Upper limits of the first waits, in seconds; the actual wait is anything between zero and the limit (full jitter).
+const FIRST: [u64; 4] = [0, 1, 2, 5];
+
+/// The waits that follow only an explicit refusal.
+const REFUSED: [u64; 2] = [10, 30];
+
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    attempt: usize,
+}
+
+impl Backoff {
+    /// Starts over: the listener was online.
+    pub(super) fn reset(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// The wait before the next attempt, after `error` ended the last one.
+    pub(super) fn next(&mut self, env: &Env, error: &Error) -> Duration {
+        let attempt = self.attempt;
+        self.attempt += 1;
+        if let Some(limit) = FIRST.get(attempt) {
+            let wait = env.jitter(Duration::from_secs(*limit));
+            return wait.max(error.retry_after().unwrap_or_default());
+        }
+        if !is_refusal(error) {
+            // Below HTTP nobody has asked us to slow down: half the limit at least, so that a healed network is used soon and a
+            // dead one is not hammered.
+            return Duration::from_millis(2_500) + env.jitter(Duration::from_millis(2_500));
+        }
+        let limit = REFUSED[(attempt - FIRST.len()).min(REFUSED.len() - 1)];
+        env.jitter(Duration::from_secs(limit)).max(error.retry_after().unwrap_or_default())
+    }
+}
+
+/// An explicit refusal: an HTTP answer other than 101, or a close with 1008 or 1011.
+fn is_refusal(error: &Error) -> bool {
+    error.status().is_some()
+        || matches!(error.close_code(), Some(1008 | 1011))
+        || error.kind() == ErrorKind::Unauthorized
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(error: &Error, count: usize) -> Vec<Duration> {
+        let env = Env::system();
+        let mut backoff = Backoff::default();
+        (0..count).map(|_| backoff.next(&env, error)).collect()
+    }
+
+    #[test]
+    fn failures_below_http_settle_between_2_5_and_5_seconds() {
+        let waits = waits(&Error::new(ErrorKind::Network, "refused"), 12);
+        assert_eq!(waits[0], Duration::ZERO);
+        for (wait, limit) in waits.iter().zip(FIRST) {
+            assert!(*wait <= Duration::from_secs(limit));
+        }
+        for wait in &waits[4..] {
+            assert!((Duration::from_millis(2_500)..=Duration::from_secs(5)).contains(wait), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_settle_below_30_seconds() {
+        let refused = Error::new(ErrorKind::ServerBusy, "busy").with_status(503);
+        // Full jitter may draw small values, so only many draws together show that the limit is the higher one.
+        let waits: Vec<_> = (0..20).flat_map(|_| waits(&refused, 12).split_off(5)).collect();
+        assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(30)));
+        assert!(waits.iter().any(|wait| *wait > Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn retry_after_is_a_lower_limit() {
+        let refused =
+            Error::new(ErrorKind::ServerBusy, "busy").with_status(503).with_retry_after(Duration::from_secs(7));
+        assert!(waits(&refused, 6).iter().all(|wait| *wait >= Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn being_online_starts_over() {
+        let env = Env::system();
+        let error = Error::new(ErrorKind::Network, "refused");
+        let mut backoff = Backoff::default();
+        for _ in 0..6 {
+            backoff.next(&env, &error);
+        }
+        backoff.reset();
+        assert_eq!(backoff.next(&env, &error), Duration::ZERO);
+    }
+}

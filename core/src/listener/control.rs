@@ -1,0 +1,341 @@
+//! One life of a control channel: from the handshake to its loss.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::HeaderValue;
+use tokio::sync::watch;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use crate::dial::{DialError, Upgraded};
+use crate::env::{Env, Metered};
+use crate::options::Checked;
+use crate::protocol::{Features, FromRelay, headers, refusal};
+use crate::token::{Token, TokenProvider, expired, renewal_delay};
+use crate::{Error, ErrorKind, Result};
+
+/// Renewal is tried again no sooner than this (protocol.md 9.2).
+const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// Requests of up to 64 KiB come in one text and one binary message (protocol.md 3.5).
+const MESSAGE_LIMIT: usize = 256 * 1024;
+
+pub(super) struct ControlChannel {
+    env: Env,
+    ws: WebSocketStream<Metered>,
+    keep_alive: Option<Duration>,
+    keep_alive_deadline: Duration,
+    ping_sent: Option<Instant>,
+    credential: Option<TokenProvider>,
+    /// Tells of new ready-made tokens since the handshake.
+    new_tokens: Option<watch::Receiver<Token>>,
+    audience: String,
+    renewal: Renewal,
+    /// What both ends offer beyond the protocol.
+    pub(super) features: Features,
+}
+
+/// What the channel says to the listener's task.
+#[derive(Debug)]
+pub(super) enum ControlEvent {
+    Message(Box<FromRelay>),
+    /// The body that follows a request which announced one.
+    Body,
+}
+
+/// When the token needs attention.
+enum Renewal {
+    /// There is no expiry to care about.
+    Never,
+    /// A new token is fetched and sent then.
+    At(Instant),
+    /// The token cannot be renewed by us and ends then.
+    Ends { at: Instant, wall: SystemTime },
+}
+
+impl ControlChannel {
+    /// Fetches a token and opens a channel. The connect timeout covers both.
+    pub(super) async fn open(checked: &Checked, id: &str) -> Result<Self> {
+        let env = checked.dialer.env().clone();
+        let opening = Self::open_unbounded(&env, checked, id);
+        env.timeout(checked.connect_timeout, opening).await.unwrap_or_else(|| {
+            let limit = checked.connect_timeout.as_secs_f32();
+            Err(Error::new(ErrorKind::Timeout, format!("the listener did not get online within {limit} s")))
+        })
+    }
+
+    async fn open_unbounded(env: &Env, checked: &Checked, id: &str) -> Result<Self> {
+        let audience = checked.address.audience();
+        let new_tokens = checked.credential.as_ref().and_then(TokenProvider::watch);
+        let token = match &checked.credential {
+            Some(credential) => Some(credential.token(env, &audience).await?),
+            None => None,
+        };
+        let mut handshake = checked
+            .dialer
+            .to_namespace(&checked.address.listen_uri(id)?)?
+            .header(headers::RELAY_USER_AGENT, HeaderValue::from_static(USER_AGENT))
+            .header(headers::RELAY_FEATURES, offered_features()?);
+        if let Some(token) = &token {
+            handshake = handshake.header(headers::SERVICE_BUS_AUTHORIZATION, token.header_value()?);
+        }
+        let upgraded = handshake.open(checked.connect_timeout).await.map_err(|error| match error {
+            DialError::Failed(error) => error,
+            DialError::Refused(refused) => refusal::classify(&refusal::Answer {
+                what: &format!("cannot listen on '{}' at {}", checked.entity, checked.address.authority()),
+                status: refused.status,
+                reason: &refused.reason,
+                headers: &refused.headers,
+                body: &refused.body,
+            }),
+        })?;
+        let mut channel = Self::new(env, checked, audience, upgraded).await;
+        channel.new_tokens = new_tokens;
+        channel.schedule(token.as_ref());
+        Ok(channel)
+    }
+
+    async fn new(env: &Env, checked: &Checked, audience: String, upgraded: Upgraded) -> Self {
+        let features = upgraded
+            .headers
+            .get(headers::RELAY_FEATURES)
+            .and_then(|value| value.to_str().ok())
+            .map(Features::parse)
+            .unwrap_or_default();
+        // Small whole messages: tungstenite's default buffers would take 256 KiB for each listener.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(4 * 1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(512 * 1024)
+            .max_message_size(Some(MESSAGE_LIMIT))
+            .max_frame_size(Some(MESSAGE_LIMIT));
+        let socket = Metered::new(env, upgraded.socket);
+        let ws =
+            WebSocketStream::from_partially_read(socket, upgraded.read_buf.to_vec(), Role::Client, Some(config)).await;
+        Self {
+            env: env.clone(),
+            ws,
+            keep_alive: checked.link.keep_alive,
+            keep_alive_deadline: checked.link.keep_alive_deadline,
+            ping_sent: None,
+            credential: checked.credential.clone(),
+            new_tokens: None,
+            audience,
+            renewal: Renewal::Never,
+            features,
+        }
+    }
+
+    /// When the token ends for good, if the library cannot renew it.
+    pub(super) fn expires_at(&self) -> Option<SystemTime> {
+        match self.renewal {
+            Renewal::Ends { wall, .. } => Some(wall),
+            Renewal::Never | Renewal::At(_) => None,
+        }
+    }
+
+    /// The next command of the relay; meanwhile tokens are renewed and silence is watched. An error is the end of the channel.
+    ///
+    /// Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<ControlEvent> {
+        loop {
+            let wake_at = self.next_deadline();
+            let step = {
+                let new_token = changed(&mut self.new_tokens);
+                let env = &self.env;
+                tokio::select! {
+                    biased;
+                    message = self.ws.next() => Step::Received(message),
+                    () = new_token => Step::NewToken,
+                    () = async { match wake_at {
+                        Some(at) => env.sleep_until(at).await,
+                        None => std::future::pending().await,
+                    } } => Step::Timer,
+                }
+            };
+            match step {
+                Step::Received(message) => {
+                    if let Some(event) = receive(message)? {
+                        return Ok(event);
+                    }
+                }
+                Step::NewToken => self.renew().await?,
+                Step::Timer => self.on_timer().await?,
+            }
+        }
+    }
+
+    /// Sends a text message, which the relay must take within the keep-alive deadline.
+    pub(super) async fn send(&mut self, text: String) -> Result<()> {
+        self.write(Message::text(text)).await
+    }
+
+    /// Sends a binary message: the body that a response announced.
+    pub(super) async fn send_body(&mut self, body: Bytes) -> Result<()> {
+        self.write(Message::binary(body)).await
+    }
+
+    /// Closes in good order, within `limit`.
+    pub(super) async fn close(mut self, limit: Duration) {
+        let env = self.env.clone();
+        let closing = async {
+            let frame = CloseFrame { code: 1000.into(), reason: "Normal Closure".into() };
+            if self.ws.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.ws.next().await {}
+            }
+        };
+        let _ = env.timeout(limit, closing).await;
+    }
+
+    async fn write(&mut self, message: Message) -> Result<()> {
+        match self.env.timeout(self.keep_alive_deadline, self.ws.send(message)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(lost(error)),
+            None => {
+                Err(Error::new(ErrorKind::ConnectionLost, "the relay does not take anything on the control channel"))
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let keep_alive = match self.ping_sent {
+            Some(sent) => Some(sent + self.keep_alive_deadline),
+            None => self.keep_alive.map(|interval| self.ws.get_ref().last_received() + interval),
+        };
+        let token = match self.renewal {
+            Renewal::Never => None,
+            Renewal::At(at) | Renewal::Ends { at, .. } => Some(at),
+        };
+        keep_alive.into_iter().chain(token).min()
+    }
+
+    async fn on_timer(&mut self) -> Result<()> {
+        let now = self.env.now();
+        match self.renewal {
+            Renewal::At(at) if at <= now => self.renew().await?,
+            Renewal::Ends { at, .. } if at <= now => {
+                return Err(expired());
+            }
+            _ => {}
+        }
+        let Some(interval) = self.keep_alive else { return Ok(()) };
+        let heard = self.ws.get_ref().last_received();
+        match self.ping_sent {
+            Some(sent) if heard >= sent => self.ping_sent = None,
+            Some(sent) if now >= sent + self.keep_alive_deadline => {
+                return Err(Error::new(ErrorKind::ConnectionLost, "the relay gave no sign of life")
+                    .with_reason(format!("no answer to a ping for {} s", self.keep_alive_deadline.as_secs_f32())));
+            }
+            Some(_) => {}
+            None if now >= heard + interval => {
+                self.ping_sent = Some(now);
+                self.write(Message::Ping(Bytes::new())).await?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Fetches a new token and sends it. A failing provider is asked again later: the channel lives on its old token, and on the
+    /// relay's grace after that.
+    async fn renew(&mut self) -> Result<()> {
+        let Some(credential) = self.credential.clone() else { return Ok(()) };
+        let fetched = self.env.timeout(self.keep_alive_deadline, credential.token(&self.env, &self.audience)).await;
+        match fetched {
+            Some(Ok(token)) => {
+                let message = crate::protocol::renew_token_json(token.expose());
+                self.write(Message::text(message)).await?;
+                self.schedule(Some(&token));
+                tracing::debug!("the listener's token was renewed");
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the listener's token could not be renewed; trying again");
+                self.postpone();
+            }
+            None => {
+                tracing::warn!("the token provider did not answer in time; trying again");
+                self.postpone();
+            }
+        }
+        Ok(())
+    }
+
+    fn postpone(&mut self) {
+        if let Renewal::At(_) | Renewal::Never = self.renewal {
+            self.renewal = Renewal::At(self.env.now() + RENEWAL_PAUSE);
+        }
+    }
+
+    fn schedule(&mut self, token: Option<&Token>) {
+        let now = self.env.now();
+        self.renewal = match (token.and_then(Token::expires_at), &self.credential) {
+            (Some(expires), Some(credential)) => {
+                let life = expires.duration_since(self.env.wall_clock()).unwrap_or_default();
+                if credential.is_renewable() {
+                    Renewal::At(now + renewal_delay(life).max(RENEWAL_PAUSE))
+                } else {
+                    Renewal::Ends { at: now + life, wall: expires }
+                }
+            }
+            _ => Renewal::Never,
+        };
+    }
+}
+
+enum Step {
+    Received(Option<Result<Message, WsError>>),
+    NewToken,
+    Timer,
+}
+
+/// The name that the relay's presence and logs show.
+pub(crate) const USER_AGENT: &str = concat!("hybridrelay-rust/", env!("CARGO_PKG_VERSION"));
+
+fn offered_features() -> Result<HeaderValue> {
+    HeaderValue::from_str(&Features::none().to_string())
+        .map_err(|_| Error::new(ErrorKind::Internal, "a feature name is not a header value"))
+}
+
+/// Completes when the program has set a new ready-made token; never without such a provider.
+pub(super) async fn changed(new_tokens: &mut Option<watch::Receiver<Token>>) {
+    if let Some(new_tokens) = new_tokens
+        && new_tokens.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+/// What a received message means; `None` for what carries nothing.
+fn receive(message: Option<Result<Message, WsError>>) -> Result<Option<ControlEvent>> {
+    match message {
+        None => Err(Error::new(ErrorKind::ConnectionLost, "the relay ended the control channel without closing it")),
+        Some(Err(error)) => Err(lost(error)),
+        Some(Ok(Message::Text(text))) => match FromRelay::parse(text.as_bytes()) {
+            Ok(command) => Ok(Some(ControlEvent::Message(Box::new(command)))),
+            Err(error) => {
+                // Tolerated: a message that makes no sense says nothing about the next one (protocol.md 9.2).
+                tracing::warn!(%error, "the relay sent a control message that cannot be read");
+                Ok(None)
+            }
+        },
+        Some(Ok(Message::Binary(_))) => Ok(Some(ControlEvent::Body)),
+        Some(Ok(Message::Close(frame))) => {
+            let error = Error::new(ErrorKind::ConnectionLost, "the relay closed the control channel");
+            Err(match frame {
+                Some(frame) => {
+                    error.with_close_code(frame.code.into()).with_reason(format!("{} {}", frame.code, frame.reason))
+                }
+                None => error,
+            })
+        }
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
+    }
+}
+
+fn lost(error: WsError) -> Error {
+    Error::new(ErrorKind::ConnectionLost, "the control channel broke").with_reason(error.to_string()).with_source(error)
+}

@@ -1,0 +1,205 @@
+//! The listener's task: gets online, stays online, hands out what comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use super::backoff::Backoff;
+use super::control::{ControlChannel, ControlEvent};
+use super::incoming::{AnswerContext, Rejection};
+use super::queue::IncomingQueue;
+use super::unsupported;
+use super::{Incoming, IncomingConnect, Status};
+use crate::options::Checked;
+use crate::protocol::{Features, FromRelay};
+use crate::token::TokenProvider;
+use crate::{Error, ErrorKind};
+
+/// A channel that lived this long starts the reconnect delays over. A shorter life counts as a failed attempt, or a relay that
+/// accepts and closes at once would be hammered.
+const PROVEN: Duration = Duration::from_secs(30);
+
+/// How long a closing listener waits for the relay's Close.
+const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
+
+pub(super) struct ListenerTask {
+    pub(super) checked: Checked,
+    pub(super) id: String,
+    pub(super) reconnect: bool,
+    pub(super) wait: bool,
+    pub(super) context: Arc<AnswerContext>,
+    pub(super) queue: Arc<IncomingQueue>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) features: watch::Sender<Features>,
+    pub(super) closing: watch::Receiver<bool>,
+    /// Told the outcome of the first open.
+    pub(super) opened: Option<oneshot::Sender<Result<(), Error>>>,
+}
+
+impl ListenerTask {
+    pub(super) async fn run(mut self) {
+        let failure = self.stay_online().await;
+        if let Some(opened) = self.opened.take() {
+            let closed = || Error::new(ErrorKind::Closed, "the listener was closed before it was online");
+            let _ = opened.send(Err(failure.clone().unwrap_or_else(closed)));
+            self.queue.close(None);
+        } else {
+            self.queue.close(failure.clone());
+        }
+        self.status.send_replace(Status::Closed { error: failure });
+    }
+
+    /// Returns the final failure, or `None` after the program's close.
+    async fn stay_online(&mut self) -> Option<Error> {
+        let env = self.checked.dialer.env().clone();
+        let mut backoff = Backoff::default();
+        let mut new_tokens = self.checked.credential.as_ref().and_then(TokenProvider::watch);
+        loop {
+            // A token that is set from here on is worth an attempt of its own.
+            if let Some(new_tokens) = &mut new_tokens {
+                new_tokens.borrow_and_update();
+            }
+            let mut closing = self.closing.clone();
+            let opened = tokio::select! {
+                biased;
+                () = closed(&mut closing) => return None,
+                opened = ControlChannel::open(&self.checked, &self.id) => opened,
+            };
+            let error = match opened {
+                Ok(channel) => {
+                    self.online(&channel);
+                    let since = env.now();
+                    let error = self.session(channel).await?;
+                    if env.now().saturating_duration_since(since) >= PROVEN {
+                        backoff.reset();
+                    }
+                    error
+                }
+                Err(error) => error,
+            };
+            if self.is_final(&error) {
+                return Some(error);
+            }
+            // A ready-made token that has expired is not tried again: only the program can help.
+            let needs_token = error.kind() == ErrorKind::Unauthorized
+                && error.status().is_none()
+                && self.checked.credential.as_ref().is_some_and(|credential| !credential.is_renewable());
+            let retry_in = (!needs_token).then(|| backoff.next(&env, &error));
+            tracing::info!(entity = %self.checked.entity, %error, ?retry_in, "the listener is offline");
+            self.status.send_replace(Status::Offline { error, retry_in });
+            tokio::select! {
+                biased;
+                () = closed(&mut closing) => return None,
+                () = super::control::changed(&mut new_tokens), if needs_token => {}
+                () = env.sleep(retry_in.unwrap_or_default()), if !needs_token => {}
+            }
+        }
+    }
+
+    /// Whether this failure ends the listener: always for the first open unless the program waits, later only without reconnect.
+    fn is_final(&self, error: &Error) -> bool {
+        if self.opened.is_none() {
+            return !self.reconnect;
+        }
+        match error.kind() {
+            ErrorKind::Unauthorized | ErrorKind::InvalidArgument => true,
+            _ => !self.wait,
+        }
+    }
+
+    fn online(&mut self, channel: &ControlChannel) {
+        self.features.send_replace(channel.features.clone());
+        self.status.send_replace(Status::Online { expires_at: channel.expires_at() });
+        tracing::info!(entity = %self.checked.entity, relay = self.checked.address.authority(), "the listener is online");
+        if let Some(opened) = self.opened.take() {
+            let _ = opened.send(Ok(()));
+        }
+    }
+
+    /// Serves one control channel. Returns why it ended, `None` for the program's close.
+    async fn session(&mut self, mut channel: ControlChannel) -> Option<Error> {
+        let mut closing = self.closing.clone();
+        let mut expires_at = channel.expires_at();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = closed(&mut closing) => {
+                    channel.close(CLOSE_LIMIT).await;
+                    return None;
+                }
+                event = channel.next() => event,
+            };
+            let outcome = match event {
+                Ok(ControlEvent::Message(command)) => self.on_command(&mut channel, *command).await,
+                // The body of a request that was answered already.
+                Ok(ControlEvent::Body) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                return Some(error);
+            }
+            if channel.expires_at() != expires_at {
+                expires_at = channel.expires_at();
+                self.status.send_replace(Status::Online { expires_at });
+            }
+        }
+    }
+
+    async fn on_command(&mut self, channel: &mut ControlChannel, command: FromRelay) -> Result<(), Error> {
+        match command {
+            FromRelay::Accept(accept) => {
+                if !self.checked.address.is_plaintext() && !accept.address.starts_with("wss://") {
+                    // Decision 16: a rendezvous must not be less protected than the channel that announced it.
+                    tracing::warn!(
+                        tracking_id = accept.id,
+                        "the relay named an unprotected rendezvous; it is not dialled"
+                    );
+                    return Ok(());
+                }
+                match self.permits.clone().try_acquire_owned() {
+                    Ok(permit) => {
+                        let connect = IncomingConnect::new(accept, self.context.clone(), permit);
+                        self.queue.push(Incoming::Connect(connect));
+                    }
+                    Err(_) => {
+                        tracing::warn!(
+                            tracking_id = accept.id,
+                            "too many senders wait for an answer; one is rejected with 503"
+                        );
+                        let reason = "The listener has too many unanswered connections";
+                        let _ = self.context.rejections.send(Rejection { accept, status: 503, reason });
+                    }
+                }
+                Ok(())
+            }
+            FromRelay::Request(request) => match unsupported::answer(&request) {
+                Some((response, body)) => {
+                    channel.send(response).await?;
+                    channel.send_body(Bytes::from(body)).await
+                }
+                None => {
+                    unsupported::refuse_at_rendezvous(&self.context, request);
+                    Ok(())
+                }
+            },
+            FromRelay::Features(features) => {
+                self.features.send_replace(features);
+                Ok(())
+            }
+            FromRelay::Cancel { .. } => Ok(()),
+            FromRelay::Unknown { key } => {
+                tracing::debug!(key, "the relay sent a command that this version does not know");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Completes when the program closes the listener or drops its last handle.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that the sender, the last handle, is gone.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
