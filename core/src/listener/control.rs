@@ -295,7 +295,7 @@ enum Step {
 pub(crate) const USER_AGENT: &str = concat!("hybridrelay-rust/", env!("CARGO_PKG_VERSION"));
 
 fn offered_features() -> Result<HeaderValue> {
-    HeaderValue::from_str(&Features::none().to_string())
+    HeaderValue::from_str(&Features::known().to_string())
         .map_err(|_| Error::new(ErrorKind::Internal, "a feature name is not a header value"))
 }
 

@@ -1,0 +1,154 @@
+//! What an operator may set, with its defaults: addresses, limits, timings.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+
+/// A socket address to listen on, plain or TLS. Port 0 takes any free port.
+#[derive(Clone)]
+pub struct ListenAddress {
+    /// Where to bind.
+    pub addr: SocketAddr,
+    /// The TLS configuration; `None` listens in plain text, for tests and behind a proxy that ends TLS.
+    /// [`tls::server_config`](crate::tls::server_config) makes one by the relay's rules.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+impl ListenAddress {
+    /// Listens in plain text (`http://`, `ws://`).
+    pub fn plain(addr: SocketAddr) -> Self {
+        Self { addr, tls: None }
+    }
+
+    /// Listens with TLS (`https://`, `wss://`).
+    pub fn tls(addr: SocketAddr, config: Arc<ServerConfig>) -> Self {
+        Self { addr, tls: Some(config) }
+    }
+}
+
+impl fmt::Debug for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.addr)
+    }
+}
+
+/// Settings of a relay beside its sockets and its store.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The address under which listeners reach this node, such as `https://node1.relay.example.net`; only scheme, host and
+    /// port count. Default: whatever authority the listener itself used (protocol.md 10, decision 16).
+    pub public_url: Option<http::Uri>,
+    /// Proxies whose `X-Forwarded-Proto` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Answers 401 instead of 403 for a valid token without the right, which the .NET client treats as final
+    /// (protocol.md 10, decision 1).
+    pub strict_dotnet_errors: bool,
+    /// Refuses tokens that live longer than this from now. Default: no limit.
+    pub max_token_life: Option<Duration>,
+    /// Quotas.
+    pub limits: Limits,
+    /// Timeouts and intervals.
+    pub timings: Timings,
+}
+
+/// Quotas: what one peer, entity or node may use at most.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Listeners online per hybrid connection: 25. One more is refused with 403.
+    pub listeners_per_entity: usize,
+    /// Senders that wait for a listener's dial per hybrid connection: 1 000. More are refused with 503.
+    pub waiting_per_entity: usize,
+    /// Senders that wait for a listener's dial per sender address: 100. More are refused with 503.
+    pub waiting_per_address: usize,
+    /// Messages queued for one listener: 64.
+    pub queued_deliveries: usize,
+    /// Bytes queued for one listener: 4 MiB.
+    pub queued_bytes: usize,
+    /// Longest text message accepted on a control channel: 128 KiB. Longer ones close it with 1009.
+    pub control_text: usize,
+    /// Longest binary message accepted on a control channel: 256 KiB. Longer ones close it with 1009.
+    pub control_binary: usize,
+    /// Request line and header fields of one request: 32 KiB. Larger ones get 431.
+    pub header_block: usize,
+    /// Accepted sockets at once, in whatever state: 65 536. More are closed unanswered.
+    pub sockets: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            listeners_per_entity: 25,
+            waiting_per_entity: 1_000,
+            waiting_per_address: 100,
+            queued_deliveries: 64,
+            queued_bytes: 4 << 20,
+            control_text: 128 << 10,
+            control_binary: 256 << 10,
+            header_block: 32 << 10,
+            sockets: 65_536,
+        }
+    }
+}
+
+/// Timeouts and intervals. Tests move the clock instead of shrinking these.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Timings {
+    /// How long an expired token keeps a control channel alive: 5 min (protocol.md 10, decision 6).
+    pub expiry_grace: Duration,
+    /// How far a token's expiry may lie in the past at connect: 60 s (decision 6).
+    pub clock_skew: Duration,
+    /// From `accept` to the listener's dial: 30 s (decision 5).
+    pub accept: Duration,
+    /// From a change that takes a listener's right away to the close of its channel: 30 s (decision 57 allows 60 s).
+    pub revocation: Duration,
+    /// Silence on a control channel before a Ping: 30 s (decision 19).
+    pub control_ping: Duration,
+    /// Silence on a control channel after which the listener is gone: 75 s (decision 19).
+    pub control_gone: Duration,
+    /// How long a delivery waits for room in a listener's queue: 5 s (decision 55).
+    pub queue_full: Duration,
+    /// How long a write to a listener may stall before it is dead: 30 s (decision 55).
+    pub write_stall: Duration,
+    /// How long a closing control channel waits for the listener's Close: 5 s.
+    pub control_close: Duration,
+    /// Silence on a relayed socket before a Ping: 60 s (decision 19).
+    pub relayed_ping: Duration,
+    /// Silence on a relayed socket after which it is gone: 150 s (decision 19).
+    pub relayed_gone: Duration,
+    /// After one side's Close, the time without progress until both are finished: 60 s (decision 23).
+    pub half_close: Duration,
+    /// The TLS handshake: 10 s.
+    pub tls_handshake: Duration,
+    /// A request's head, counted from the connection or the previous response: 30 s.
+    pub header_read: Duration,
+    /// Between a 101 and the socket that belongs to it: 10 s.
+    pub upgrade: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            expiry_grace: seconds(300),
+            clock_skew: seconds(60),
+            accept: seconds(30),
+            revocation: seconds(30),
+            control_ping: seconds(30),
+            control_gone: seconds(75),
+            queue_full: seconds(5),
+            write_stall: seconds(30),
+            control_close: seconds(5),
+            relayed_ping: seconds(60),
+            relayed_gone: seconds(150),
+            half_close: seconds(60),
+            tls_handshake: seconds(10),
+            header_read: seconds(30),
+            upgrade: seconds(10),
+        }
+    }
+}

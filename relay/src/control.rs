@@ -1,0 +1,137 @@
+//! Door 1: listeners and their control channels (protocol.md 3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::{HeaderValue, Response, header};
+use hybridrelay::EntityPath;
+use hybridrelay::protocol::refusal::{ENDPOINT_DOES_NOT_EXIST, TOO_MANY_LISTENERS};
+use hybridrelay::protocol::{Features, headers};
+use percent_encoding::percent_decode_str;
+
+use crate::auth::{self, Grant};
+use crate::directory::{EntityKey, ListenerId, ListenerRecord, RegisterError};
+use crate::edge::{Handshake, SocketPermit, Visit};
+use crate::namespace::{Entity, Namespace, Right};
+use crate::node::Node;
+use crate::refusal::{Body, Refusal};
+
+mod channel;
+
+use channel::Channel;
+
+/// The longest agent text that is kept.
+const AGENT_LIMIT: usize = 256;
+
+/// Takes a listener in: syntax, authorization, existence, quota (protocol.md 3.2), then the channel runs by itself.
+pub(crate) async fn listen(
+    node: &Arc<Node>,
+    mut visit: Visit,
+    handshake: Handshake,
+    permit: SocketPermit,
+) -> Result<Response<Body>, Refusal> {
+    let (entity, grant) = admit(node, &visit)?;
+    let key = EntityKey::new(&visit.namespace, entity.path.canonical());
+    let features = features(&visit);
+    let record = record(node, &visit, &key, &grant, &features);
+    let agent = record.agent.clone();
+    let lease = node.directory.register(record).map_err(|error| match error {
+        RegisterError::TooMany => Refusal::quota(TOO_MANY_LISTENERS),
+    })?;
+
+    let upgrade = hyper::upgrade::on(&mut visit.request);
+    let mut response = handshake.answer(&visit.tracking_id, None);
+    let offered_in_header = visit.request.headers().contains_key(headers::RELAY_FEATURES);
+    if offered_in_header
+        && !features.is_empty()
+        && let Ok(accepted) = HeaderValue::from_str(&features.to_string())
+    {
+        response.headers_mut().insert(headers::RELAY_FEATURES, accepted);
+    }
+    tracing::info!(
+        operation = "NewListenerRegistered",
+        entity = %key,
+        tracking_id = %visit.tracking_id,
+        key = %grant.key,
+        peer = %visit.peer,
+        agent,
+    );
+    let channel = Channel {
+        node: node.clone(),
+        namespace: visit.namespace,
+        key,
+        tracking_id: visit.tracking_id,
+        grant,
+        lease,
+        // Told in the first message only where it was offered in the query (protocol.md 3.10).
+        announce: (!offered_in_header && !features.is_empty()).then_some(features),
+        _permit: permit,
+    };
+    node.env.spawn(channel.run(upgrade));
+    Ok(response)
+}
+
+/// Finds or makes the hybrid connection, if the token allows listening on it.
+fn admit(node: &Node, visit: &Visit) -> Result<(Entity, Grant), Refusal> {
+    let does_not_exist = || Refusal::not_found(ENDPOINT_DOES_NOT_EXIST);
+    let namespace = visit.snapshot.namespace(&visit.namespace).ok_or_else(does_not_exist)?;
+    // A listener names the hybrid connection itself: a path below one is another one (protocol.md 3.1).
+    let path = visit.target.path.trim_end_matches('/');
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| does_not_exist())?;
+    let existing = namespace.entity(&decoded);
+    let grant = authorize(node, namespace, existing, path, visit.token())?;
+    if let Some(entity) = existing {
+        return Ok((entity.clone(), grant));
+    }
+    let path: EntityPath = decoded.parse().map_err(|_| does_not_exist())?;
+    let created = node.store.create_on_listen(&namespace.name, path).ok_or_else(does_not_exist)?;
+    Ok((created, grant))
+}
+
+fn authorize(
+    node: &Node,
+    namespace: &Namespace,
+    entity: Option<&Entity>,
+    path: &str,
+    token: Option<&str>,
+) -> Result<Grant, Refusal> {
+    auth::authorize(&node.env, &node.config, auth::Request { namespace, entity, path, right: Right::Listen }, token)
+}
+
+/// What both ends know, offered in the header or, by browsers, in the query.
+fn features(visit: &Visit) -> Features {
+    let header = visit.request.headers().get(headers::RELAY_FEATURES).and_then(|list| list.to_str().ok());
+    let offered = header.or(visit.target.features.as_deref()).map(Features::parse).unwrap_or_default();
+    offered.intersection(&Features::known())
+}
+
+fn record(node: &Node, visit: &Visit, entity: &EntityKey, grant: &Grant, features: &Features) -> ListenerRecord {
+    let fields = visit.request.headers();
+    let agent = fields.get(headers::RELAY_USER_AGENT).or_else(|| fields.get(header::USER_AGENT));
+    let agent = agent.and_then(headers::text).map(|agent| agent.chars().take(AGENT_LIMIT).collect());
+    ListenerRecord {
+        id: ListenerId(u128::from_le_bytes(node.env.random())),
+        entity: entity.clone(),
+        tracking_id: visit.tracking_id.to_string(),
+        since: node.env.wall_clock(),
+        address: visit.peer,
+        agent,
+        key: grant.key.clone(),
+        features: features.names().map(str::to_owned).collect(),
+        labels: BTreeMap::new(),
+        base: base(node, visit),
+        in_flight: 0,
+        last_byte: node.env.now(),
+    }
+}
+
+/// Scheme and authority of the rendezvous addresses for this listener (protocol.md 10, decision 16).
+fn base(node: &Node, visit: &Visit) -> String {
+    if let Some(url) = &node.config.public_url
+        && let Some(authority) = url.authority()
+    {
+        let plain = matches!(url.scheme_str(), Some("http" | "ws"));
+        return format!("{}://{authority}", if plain { "ws" } else { "wss" });
+    }
+    format!("{}://{}", if visit.secure { "wss" } else { "ws" }, visit.authority)
+}

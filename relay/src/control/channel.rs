@@ -1,0 +1,333 @@
+//! One control channel: a task that owns the socket (protocol.md 3.4 to 3.7 and 10, decisions 7, 19, 49, 55, 57).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use hybridrelay::CloseFrame;
+use hybridrelay::env::{BoxSocket, Metered, Socket};
+use hybridrelay::protocol::control::features_json;
+use hybridrelay::protocol::{Features, FromListener, TrackingId, close};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::{self, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+use super::authorize;
+use crate::auth::{self, Grant};
+use crate::directory::{EntityKey, Inbound, Lease, Reply};
+use crate::edge::SocketPermit;
+use crate::namespace::Right;
+use crate::node::{Node, Stage};
+
+/// Timers that follow the wall clock look again at least this often, so that a clock that jumps is noticed.
+const WALL_CLOCK_CHECK: Duration = Duration::from_secs(60);
+
+pub(super) struct Channel {
+    pub(super) node: Arc<Node>,
+    pub(super) namespace: String,
+    pub(super) key: EntityKey,
+    pub(super) tracking_id: TrackingId,
+    pub(super) grant: Grant,
+    pub(super) lease: Lease,
+    pub(super) announce: Option<Features>,
+    pub(super) _permit: SocketPermit,
+}
+
+/// Why a channel ends.
+#[derive(Debug)]
+enum End {
+    /// The listener closed or its transport broke: nothing is left to say.
+    Gone(&'static str),
+    /// We close.
+    Close(CloseFrame),
+    /// We cut the transport.
+    Cut(&'static str),
+}
+
+/// An open channel.
+struct Open {
+    channel: Channel,
+    ws: WebSocketStream<Metered>,
+    pinged: bool,
+    /// When the lost right closes the channel, unless a renewed token brings it back.
+    revoked_at: Option<Instant>,
+    /// A response announced a body, which is the next binary message.
+    body_follows: bool,
+    /// Those who wait for what they delivered; dropping them tells that the listener has gone.
+    waiting: Vec<mpsc::Sender<Reply>>,
+}
+
+impl Channel {
+    pub(super) async fn run(self, upgrade: OnUpgrade) {
+        let (node, key, tracking_id) = (self.node.clone(), self.key.clone(), self.tracking_id.clone());
+        let reason = match node.env.timeout(node.config.timings.upgrade, upgrade).await {
+            Some(Ok(upgraded)) => match upgraded.downcast::<TokioIo<BoxSocket>>() {
+                Ok(parts) => {
+                    let mut open = self.open(parts.io.into_inner(), parts.read_buf.to_vec()).await;
+                    let end = open.serve().await;
+                    open.finish(end).await
+                }
+                Err(_) => "the socket is of a foreign type",
+            },
+            Some(Err(_)) | None => "the handshake was not finished",
+        };
+        tracing::info!(operation = "ListenerUnregistered", entity = %key, %tracking_id, reason);
+    }
+
+    async fn open(self, socket: BoxSocket, early: Vec<u8>) -> Open {
+        let limits = &self.node.config.limits;
+        let most = limits.control_text.max(limits.control_binary);
+        // Small whole messages: tungstenite's default buffers would take 256 KiB for each listener.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(4 * 1024)
+            .write_buffer_size(0)
+            .max_write_buffer_size(512 * 1024)
+            .max_message_size(Some(most))
+            .max_frame_size(Some(most));
+        let socket = Metered::new(&self.node.env, socket);
+        let ws = WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
+        Open { channel: self, ws, pinged: false, revoked_at: None, body_follows: false, waiting: Vec::new() }
+    }
+}
+
+impl Open {
+    async fn serve(&mut self) -> End {
+        if let Some(features) = self.channel.announce.take()
+            && let Err(end) = self.write(Message::text(features_json(&features))).await
+        {
+            return end;
+        }
+        let mut changes = self.channel.node.store.changes();
+        let mut stage = self.channel.node.stage.subscribe();
+        loop {
+            let wake_at = self.next_deadline();
+            let node = self.channel.node.clone();
+            let step = tokio::select! {
+                biased;
+                _ = self.channel.lease.disconnected.wait_for(|cut| *cut) => return End::Cut("disconnected by request"),
+                stage = stage.wait_for(|stage| *stage != Stage::Running) => {
+                    return match stage.as_deref() {
+                        Ok(Stage::Draining(_)) => closing(close::GOING_AWAY, "ServiceShuttingDown"),
+                        _ => End::Cut("the relay stopped"),
+                    };
+                }
+                changed = changes.changed() => match changed {
+                    Ok(()) => Step::StoreChanged,
+                    Err(_) => return End::Cut("the relay stopped"),
+                },
+                message = self.ws.next() => Step::Received(message),
+                inbound = self.channel.lease.inbox.recv() => match inbound {
+                    Some(inbound) => Step::Deliver(inbound),
+                    None => return End::Cut("the directory let go"),
+                },
+                () = node.env.sleep_until(wake_at) => Step::Timer,
+            };
+            let outcome = match step {
+                Step::Received(message) => self.received(message).await,
+                Step::Deliver(inbound) => self.deliver(inbound).await,
+                Step::StoreChanged => self.judge_again(),
+                Step::Timer => self.on_timer().await,
+            };
+            if let Err(end) = outcome {
+                return end;
+            }
+        }
+    }
+
+    async fn deliver(&mut self, inbound: Inbound) -> Result<(), End> {
+        let Inbound { delivery, replies, room } = inbound;
+        self.write(Message::text(delivery.text)).await?;
+        // Exactly one binary message, and nothing in between (protocol.md 5.3).
+        if let Some(body) = delivery.body {
+            self.write(Message::Binary(body)).await?;
+        }
+        drop(room);
+        self.waiting.retain(|waiting| !waiting.is_closed());
+        self.waiting.push(replies);
+        self.channel.lease.presence.in_flight(self.waiting.len());
+        Ok(())
+    }
+
+    async fn received(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
+        self.pinged = false;
+        self.channel.lease.presence.heard(self.ws.get_ref().last_received());
+        let limits = &self.channel.node.config.limits;
+        match message {
+            None => Err(End::Gone("the listener ended the connection")),
+            Some(Err(error)) => Err(broken(&error)),
+            Some(Ok(Message::Text(_))) if self.body_follows => {
+                Err(closing(close::PROTOCOL_ERROR, "a text message came where a body was announced"))
+            }
+            Some(Ok(Message::Text(text))) if text.len() > limits.control_text => {
+                Err(closing(close::TOO_BIG, "a control message is too long"))
+            }
+            Some(Ok(Message::Text(text))) => self.command(text.as_bytes()),
+            Some(Ok(Message::Binary(body))) => {
+                // Node sends a stray empty message after some responses (protocol.md 9.1).
+                if !std::mem::take(&mut self.body_follows) && !body.is_empty() {
+                    return Err(closing(close::PROTOCOL_ERROR, "a binary message was not announced"));
+                }
+                Ok(())
+            }
+            // Answered by the library while the stream is read to its end.
+            Some(Ok(Message::Close(_))) => Err(End::Gone("the listener closed")),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+        }
+    }
+
+    fn command(&mut self, text: &[u8]) -> Result<(), End> {
+        match FromListener::parse(text) {
+            Ok(FromListener::RenewToken(renewal)) => self.renew(&renewal.token),
+            // Nothing was asked, so the answer is to something finished: it is swallowed with its body (protocol.md 5.5).
+            Ok(FromListener::Response(response)) => self.body_follows = response.body,
+            Ok(unknown) => tracing::debug!(tracking_id = %self.channel.tracking_id, ?unknown, "an unknown command was ignored"),
+            Err(error) => return Err(closing(error.close_code(), &error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// A token that is no good is ignored: the old one keeps its expiry and grace (decision 7).
+    fn renew(&mut self, token: &str) {
+        let channel = &mut self.channel;
+        let snapshot = channel.node.store.snapshot();
+        let Some(namespace) = snapshot.namespace(&channel.namespace) else { return };
+        let entity = namespace.entity(channel.key.path());
+        match authorize(&channel.node, namespace, entity, channel.key.path(), Some(token)) {
+            Ok(grant) => {
+                channel.grant = grant;
+                self.revoked_at = None;
+                tracing::debug!(operation = "TokenRenewed", tracking_id = %channel.tracking_id, key = %channel.grant.key);
+            }
+            Err(refusal) => {
+                tracing::info!(operation = "InvalidSasToken", tracking_id = %channel.tracking_id, text = refusal.text(), "a renewal was ignored");
+            }
+        }
+    }
+
+    /// Rules, keys or hybrid connections have changed.
+    fn judge_again(&mut self) -> Result<(), End> {
+        let channel = &self.channel;
+        let snapshot = channel.node.store.snapshot();
+        let namespace = snapshot.namespace(&channel.namespace);
+        let Some((namespace, entity)) = namespace.and_then(|namespace| Some((namespace, namespace.entity(channel.key.path())?)))
+        else {
+            return Err(closing(close::GOING_AWAY, "The endpoint was deleted"));
+        };
+        let path = channel.key.path();
+        let wanted = auth::Request { namespace, entity: Some(entity), path, right: Right::Listen };
+        if channel.grant.still_stands(wanted) {
+            self.revoked_at = None;
+        } else if self.revoked_at.is_none() {
+            self.revoked_at = Some(channel.node.env.now() + channel.node.config.timings.revocation);
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let node = &self.channel.node;
+        let timings = &node.config.timings;
+        let heard = self.ws.get_ref().last_received();
+        let life = heard + if self.pinged { timings.control_gone } else { timings.control_ping };
+        let expiry = node.env.now() + self.until_expiry().min(WALL_CLOCK_CHECK);
+        [Some(life), Some(expiry), self.revoked_at].into_iter().flatten().min().unwrap_or(life)
+    }
+
+    /// How long the token and its grace still hold.
+    fn until_expiry(&self) -> Duration {
+        let end = self.channel.grant.expires_at + self.channel.node.config.timings.expiry_grace;
+        end.duration_since(self.channel.node.env.wall_clock()).unwrap_or_default()
+    }
+
+    async fn on_timer(&mut self) -> Result<(), End> {
+        let now = self.channel.node.env.now();
+        if self.until_expiry().is_zero() {
+            tracing::info!(operation = "ListenerClosingFromExpiredToken", tracking_id = %self.channel.tracking_id);
+            return Err(closing(close::POLICY_VIOLATION, "ExpiredToken: The token has expired"));
+        }
+        if self.revoked_at.is_some_and(|at| at <= now) {
+            return Err(closing(close::POLICY_VIOLATION, "InvalidToken: The token's rule or key has changed"));
+        }
+        let timings = &self.channel.node.config.timings;
+        let silence = now.saturating_duration_since(self.ws.get_ref().last_received());
+        if silence >= timings.control_gone {
+            tracing::info!(operation = "ListenerUnresponsive", tracking_id = %self.channel.tracking_id);
+            return Err(End::Cut("the listener gave no sign of life"));
+        }
+        if silence >= timings.control_ping && !self.pinged {
+            self.pinged = true;
+            self.write(Message::Ping(bytes::Bytes::new())).await?;
+        } else if silence < timings.control_ping {
+            // A part of a message was life as well.
+            self.pinged = false;
+        }
+        Ok(())
+    }
+
+    /// Writes one message; a listener that takes nothing for too long is dead (decision 55).
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        let limit = self.channel.node.config.timings.write_stall;
+        match self.channel.node.env.timeout(limit, self.ws.send(message)).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(broken(&error)),
+            None => Err(End::Cut("the listener took nothing")),
+        }
+    }
+
+    /// Ends the channel; it is out of the directory before the last word is said, so that no sender is sent here any more.
+    async fn finish(self, end: End) -> &'static str {
+        let Self { channel, mut ws, .. } = self;
+        let Channel { node, lease, .. } = channel;
+        drop(lease);
+        let (frame, reason) = match end {
+            End::Close(frame) => (Some(frame), "closed by the relay"),
+            End::Gone(reason) => (None, reason),
+            End::Cut(reason) => {
+                ws.get_mut().abort();
+                return reason;
+            }
+        };
+        let farewell = async {
+            if let Some(frame) = frame {
+                let frame = protocol::CloseFrame { code: frame.code.into(), reason: frame.reason.into() };
+                if ws.close(Some(frame)).await.is_err() {
+                    return;
+                }
+            }
+            // Answers a Close that came and waits for the answer to ours.
+            while let Some(Ok(_)) = ws.next().await {}
+        };
+        if node.env.timeout(node.config.timings.control_close, farewell).await.is_none() {
+            ws.get_mut().abort();
+        }
+        reason
+    }
+}
+
+enum Step {
+    Received(Option<Result<Message, WsError>>),
+    Deliver(Inbound),
+    StoreChanged,
+    Timer,
+}
+
+fn closing(code: u16, reason: &str) -> End {
+    End::Close(CloseFrame { code, reason: reason.to_owned() })
+}
+
+/// What a failing stream means: a violation is answered, a broken transport is not.
+fn broken(error: &WsError) -> End {
+    match error {
+        WsError::Utf8(_) => closing(close::INVALID_DATA, "text is not UTF-8"),
+        WsError::Capacity(CapacityError::MessageTooLong { .. }) => closing(close::TOO_BIG, "a control message is too long"),
+        WsError::Capacity(_) | WsError::WriteBufferFull(_) => closing(close::TOO_BIG, "too much at once"),
+        WsError::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+            End::Gone("the listener ended the connection")
+        }
+        WsError::Protocol(_) => closing(close::PROTOCOL_ERROR, "the WebSocket protocol was violated"),
+        _ => End::Gone("the connection broke"),
+    }
+}

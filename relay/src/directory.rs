@@ -1,0 +1,206 @@
+//! Who listens where, and the way to a listener's control channel: ids, never references, so that a listener may be on
+//! another node.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use hybridrelay::env::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+pub(crate) mod embedded;
+
+/// Names one hybrid connection: namespace and canonical path, lower-cased.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntityKey {
+    namespace: Arc<str>,
+    path: Arc<str>,
+}
+
+impl EntityKey {
+    /// The key of the entity with this canonical path.
+    pub fn new(namespace: &str, path: &str) -> Self {
+        Self { namespace: namespace.into(), path: path.to_ascii_lowercase().into() }
+    }
+
+    /// The namespace's name.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The path, lower-cased.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for EntityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.path)
+    }
+}
+
+/// Names one control channel, wherever it is. Random, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u128);
+
+/// What is known about a listener that is online.
+#[derive(Clone, Debug)]
+pub struct ListenerRecord {
+    /// The control channel.
+    pub id: ListenerId,
+    /// The hybrid connection.
+    pub entity: EntityKey,
+    /// The listener's own id (`sb-hc-id`) with its suffix; its first 36 characters are what senders name in
+    /// `Microsoft-Relay-AllowedListeners`.
+    pub tracking_id: String,
+    /// Since when it is online.
+    pub since: SystemTime,
+    /// Where it connected from.
+    pub address: SocketAddr,
+    /// What it says it is: `Relay-User-Agent`, else `User-Agent`.
+    pub agent: Option<String>,
+    /// The name of the rule that let it in.
+    pub key: KeyIdentity,
+    /// The features agreed on (protocol.md 3.10).
+    pub features: Vec<String>,
+    /// Free labels of the listener.
+    pub labels: BTreeMap<String, String>,
+    /// `ws://` or `wss://` and the authority under which the listener reached its node (protocol.md 10, decision 16).
+    pub base: String,
+    /// Senders and requests that it has been given and has not answered yet.
+    pub in_flight: usize,
+    /// When its last byte came.
+    pub last_byte: Instant,
+}
+
+/// Which credential opened something: never the key itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyIdentity {
+    /// Whether the rule belongs to the hybrid connection; otherwise to the namespace.
+    pub entity_rule: bool,
+    /// The rule's name.
+    pub rule: String,
+    /// Whether the secondary key signed; otherwise the primary.
+    pub secondary: bool,
+}
+
+impl fmt::Display for KeyIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rule)
+    }
+}
+
+/// One message for a listener: text and, for a request with a body, the binary message that must follow it at once.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The JSON text.
+    pub text: String,
+    /// The binary message that follows.
+    pub body: Option<Bytes>,
+}
+
+impl Delivery {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.body.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// What a listener sent back for a delivery on its control channel.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The JSON text.
+    pub text: String,
+    /// The binary message that followed.
+    pub body: Option<Bytes>,
+}
+
+/// The answers to one delivery. The stream ends when the listener has gone: a sender that still waits knows by it that
+/// nobody will dial.
+#[derive(Debug)]
+pub struct Replies(mpsc::Receiver<Reply>);
+
+impl Replies {
+    /// A stream and the end that feeds it; dropping that end tells that the listener has gone.
+    pub fn channel() -> (mpsc::Sender<Reply>, Self) {
+        let (tx, rx) = mpsc::channel(1);
+        (tx, Self(rx))
+    }
+
+    /// The next answer; `None` once the listener has gone. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Reply> {
+        self.0.recv().await
+    }
+}
+
+/// A delivery on its way to a control channel of this node.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The message.
+    pub delivery: Delivery,
+    /// Feeds the [`Replies`] of whoever delivered.
+    pub replies: mpsc::Sender<Reply>,
+    /// Frees the queue's bytes when the message has been written.
+    pub(crate) room: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// Why a listener cannot be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterError {
+    /// The hybrid connection has as many listeners as it may have.
+    TooMany,
+}
+
+/// Why a delivery failed. Nothing has been written to the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliverError {
+    /// The listener is not online any more.
+    Gone,
+    /// Its queue stayed full for too long.
+    Busy,
+}
+
+/// Who listens where.
+pub trait Directory: Send + Sync + 'static {
+    /// Makes a listener of this node known. It stays so until the lease is dropped.
+    fn register(&self, record: ListenerRecord) -> Result<Lease, RegisterError>;
+
+    /// The listeners of an entity that are online, in the order in which they came.
+    fn listeners(&self, entity: &EntityKey) -> Vec<ListenerRecord>;
+
+    /// How many listeners are online, now and after every change.
+    fn watch(&self, entity: &EntityKey) -> watch::Receiver<usize>;
+
+    /// Sends a message to a listener. Waits while its queue is full, up to the relay's limit.
+    fn deliver(&self, listener: ListenerId, delivery: Delivery) -> BoxFuture<Result<Replies, DeliverError>>;
+
+    /// Ends a listener's channel without a Close, as a network failure would.
+    fn disconnect(&self, listener: ListenerId);
+}
+
+/// A listener's place in the directory, held by its control channel.
+pub struct Lease {
+    /// What senders deliver to this listener.
+    pub inbox: mpsc::Receiver<Inbound>,
+    /// Turns true when the channel is to end without a Close.
+    pub disconnected: watch::Receiver<bool>,
+    /// Called as the channel lives; see [`Presence`].
+    pub presence: Arc<dyn Presence>,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lease")
+    }
+}
+
+/// What a control channel tells the directory while it lives. Dropping the last reference ends the registration.
+pub trait Presence: Send + Sync {
+    /// A byte came from the listener.
+    fn heard(&self, at: Instant);
+    /// So many senders and requests are unanswered.
+    fn in_flight(&self, count: usize);
+}

@@ -1,0 +1,265 @@
+//! The directory of a single node: everything in this process.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hybridrelay::env::{BoxFuture, Env};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::{
+    Delivery, DeliverError, Directory, EntityKey, Inbound, Lease, ListenerId, ListenerRecord, Presence, RegisterError,
+    Replies,
+};
+use crate::config::Config;
+
+/// Listeners of this process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Embedded {
+    env: Env,
+    listeners_per_entity: usize,
+    queued_deliveries: usize,
+    queued_bytes: usize,
+    queue_full: Duration,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    entities: BTreeMap<EntityKey, Vec<ListenerId>>,
+    listeners: BTreeMap<ListenerId, Listener>,
+    watchers: BTreeMap<EntityKey, watch::Sender<usize>>,
+}
+
+struct Listener {
+    record: ListenerRecord,
+    inbox: mpsc::Sender<Inbound>,
+    room: Arc<Semaphore>,
+    disconnect: watch::Sender<bool>,
+    life: Arc<Life>,
+}
+
+/// The part of a record that changes while the listener is online.
+struct Life {
+    in_flight: AtomicUsize,
+    /// Milliseconds after the record's first `last_byte`.
+    heard: AtomicU64,
+}
+
+impl Embedded {
+    pub(crate) fn new(env: Env, config: &Config) -> Self {
+        Self {
+            env,
+            listeners_per_entity: config.limits.listeners_per_entity,
+            queued_deliveries: config.limits.queued_deliveries.max(1),
+            queued_bytes: config.limits.queued_bytes.min(Semaphore::MAX_PERMITS),
+            queue_full: config.timings.queue_full,
+            table: Arc::default(),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing panics while it holds the lock; a poisoned table would still be whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn announce(&mut self, entity: &EntityKey) {
+        let count = self.entities.get(entity).map_or(0, Vec::len);
+        if let Some(watcher) = self.watchers.get(entity) {
+            watcher.send_replace(count);
+            if watcher.receiver_count() == 0 {
+                self.watchers.remove(entity);
+            }
+        }
+    }
+}
+
+impl Directory for Embedded {
+    fn register(&self, record: ListenerRecord) -> Result<Lease, RegisterError> {
+        let (inbox_tx, inbox) = mpsc::channel(self.queued_deliveries);
+        let (disconnect, disconnected) = watch::channel(false);
+        let life = Arc::new(Life { in_flight: AtomicUsize::new(0), heard: AtomicU64::new(0) });
+        let (id, entity, since) = (record.id, record.entity.clone(), record.last_byte);
+
+        let mut table = self.table();
+        let online = table.entities.entry(entity.clone()).or_default();
+        if online.len() >= self.listeners_per_entity {
+            return Err(RegisterError::TooMany);
+        }
+        online.push(id);
+        let room = Arc::new(Semaphore::new(self.queued_bytes));
+        table.listeners.insert(id, Listener { record, inbox: inbox_tx, room, disconnect, life: life.clone() });
+        table.announce(&entity);
+        drop(table);
+
+        let presence = Arc::new(Registration { directory: self.clone(), id, entity, since, life });
+        Ok(Lease { inbox, disconnected, presence })
+    }
+
+    fn listeners(&self, entity: &EntityKey) -> Vec<ListenerRecord> {
+        let table = self.table();
+        let ids = table.entities.get(entity).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().filter_map(|id| table.listeners.get(id)).map(Listener::current).collect()
+    }
+
+    fn watch(&self, entity: &EntityKey) -> watch::Receiver<usize> {
+        let mut table = self.table();
+        let count = table.entities.get(entity).map_or(0, Vec::len);
+        table.watchers.entry(entity.clone()).or_insert_with(|| watch::Sender::new(count)).subscribe()
+    }
+
+    fn deliver(&self, listener: ListenerId, delivery: Delivery) -> BoxFuture<Result<Replies, DeliverError>> {
+        let found = self.table().listeners.get(&listener).map(|l| (l.inbox.clone(), l.room.clone()));
+        let (env, limit, most) = (self.env.clone(), self.queue_full, self.queued_bytes);
+        Box::pin(async move {
+            let (inbox, room) = found.ok_or(DeliverError::Gone)?;
+            let (replies, stream) = Replies::channel();
+            let bytes = u32::try_from(delivery.bytes().min(most)).unwrap_or(u32::MAX);
+            let queued = async {
+                // The semaphore is never closed; a listener that goes away closes its inbox.
+                let room = room.acquire_many_owned(bytes).await.map_err(|_| DeliverError::Gone)?;
+                inbox.send(Inbound { delivery, replies, room }).await.map_err(|_| DeliverError::Gone)
+            };
+            env.timeout(limit, queued).await.unwrap_or(Err(DeliverError::Busy))?;
+            Ok(stream)
+        })
+    }
+
+    fn disconnect(&self, listener: ListenerId) {
+        if let Some(listener) = self.table().listeners.get(&listener) {
+            listener.disconnect.send_replace(true);
+        }
+    }
+}
+
+impl Listener {
+    fn current(&self) -> ListenerRecord {
+        let mut record = self.record.clone();
+        record.in_flight = self.life.in_flight.load(Ordering::Relaxed);
+        record.last_byte += Duration::from_millis(self.life.heard.load(Ordering::Relaxed));
+        record
+    }
+}
+
+/// A listener's entry; dropping it removes the entry.
+struct Registration {
+    directory: Embedded,
+    id: ListenerId,
+    entity: EntityKey,
+    since: Instant,
+    life: Arc<Life>,
+}
+
+impl Presence for Registration {
+    fn heard(&self, at: Instant) {
+        let after = at.saturating_duration_since(self.since).as_millis();
+        self.life.heard.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn in_flight(&self, count: usize) {
+        self.life.in_flight.store(count, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut table = self.directory.table();
+        table.listeners.remove(&self.id);
+        if let Some(online) = table.entities.get_mut(&self.entity) {
+            online.retain(|id| *id != self.id);
+            if online.is_empty() {
+                table.entities.remove(&self.entity);
+            }
+        }
+        table.announce(&self.entity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::directory::KeyIdentity;
+
+    fn directory(edit: impl FnOnce(&mut Config)) -> Embedded {
+        let mut config = Config::default();
+        edit(&mut config);
+        Embedded::new(Env::system(), &config)
+    }
+
+    fn record(directory: &Embedded, id: u128) -> ListenerRecord {
+        ListenerRecord {
+            id: ListenerId(id),
+            entity: EntityKey::new("n", "Hyco"),
+            tracking_id: "id".to_owned(),
+            since: SystemTime::UNIX_EPOCH,
+            address: ([127, 0, 0, 1], 1).into(),
+            agent: None,
+            key: KeyIdentity { entity_rule: false, rule: "r".to_owned(), secondary: false },
+            features: Vec::new(),
+            labels: BTreeMap::new(),
+            base: "ws://localhost".to_owned(),
+            in_flight: 0,
+            last_byte: directory.env.now(),
+        }
+    }
+
+    fn delivery(length: usize) -> Delivery {
+        Delivery { text: "x".repeat(length), body: None }
+    }
+
+    #[test]
+    fn a_listener_is_known_as_long_as_its_lease_lives() {
+        let directory = directory(|_| {});
+        let entity = EntityKey::new("n", "hyco");
+        let watcher = directory.watch(&entity);
+        let lease = directory.register(record(&directory, 1)).expect("room");
+        lease.presence.in_flight(3);
+        assert_eq!(*watcher.borrow(), 1);
+        assert_eq!(directory.listeners(&entity)[0].in_flight, 3);
+        drop(lease);
+        assert_eq!(*watcher.borrow(), 0);
+        assert!(directory.listeners(&entity).is_empty());
+    }
+
+    #[test]
+    fn one_listener_too_many_is_refused_until_another_leaves() {
+        let directory = directory(|config| config.limits.listeners_per_entity = 2);
+        let _first = directory.register(record(&directory, 1)).expect("room");
+        let second = directory.register(record(&directory, 2)).expect("room");
+        assert_eq!(directory.register(record(&directory, 3)).err(), Some(RegisterError::TooMany));
+        drop(second);
+        assert!(directory.register(record(&directory, 4)).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delivery_to_a_full_queue_waits_and_then_fails() {
+        for edit in [
+            (|config: &mut Config| config.limits.queued_deliveries = 1) as fn(&mut Config),
+            |config: &mut Config| config.limits.queued_bytes = 100,
+        ] {
+            let directory = directory(edit);
+            let mut lease = directory.register(record(&directory, 1)).expect("room");
+            let _replies = directory.deliver(ListenerId(1), delivery(80)).await.expect("room");
+            let before = directory.env.now();
+            assert_eq!(directory.deliver(ListenerId(1), delivery(80)).await.err(), Some(DeliverError::Busy));
+            assert_eq!(directory.env.now() - before, Duration::from_secs(5));
+            drop(lease.inbox.recv().await);
+            assert!(directory.deliver(ListenerId(1), delivery(80)).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_replies_end_when_the_listener_goes() {
+        let directory = directory(|_| {});
+        let lease = directory.register(record(&directory, 1)).expect("room");
+        let mut replies = directory.deliver(ListenerId(1), delivery(1)).await.expect("room");
+        drop(lease);
+        assert!(replies.next().await.is_none());
+        assert_eq!(directory.deliver(ListenerId(1), delivery(1)).await.err(), Some(DeliverError::Gone));
+    }
+}

@@ -1,0 +1,333 @@
+//! What a relay serves: namespaces, their hybrid connections, and the rules that open them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hybridrelay::EntityPath;
+
+/// A set of hybrid connections behind one or several host names (protocol.md 10, decision 56).
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// The name in logs and management.
+    pub name: String,
+    /// The hosts that lead here; `*` is any.
+    pub hosts: Vec<String>,
+    /// Rules for every hybrid connection of the namespace. At most 12.
+    pub rules: Vec<Rule>,
+    /// Whether an authorised listen for an unknown path makes the hybrid connection.
+    pub auto_create: Option<AutoCreate>,
+    entities: BTreeMap<String, Entity>,
+}
+
+impl Namespace {
+    /// A namespace without hybrid connections that answers to every host.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            hosts: vec!["*".to_owned()],
+            rules: Vec::new(),
+            auto_create: None,
+            entities: BTreeMap::new(),
+        }
+    }
+
+    /// Answers to these hosts only.
+    pub fn with_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.hosts = hosts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds a rule.
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Adds or replaces a hybrid connection.
+    pub fn with_entity(mut self, entity: Entity) -> Self {
+        self.insert(entity);
+        self
+    }
+
+    /// Makes hybrid connections on their first authorised listen.
+    pub fn with_auto_create(mut self, policy: AutoCreate) -> Self {
+        self.auto_create = Some(policy);
+        self
+    }
+
+    /// The hybrid connections in the order of their names.
+    pub fn entities(&self) -> impl Iterator<Item = &Entity> {
+        self.entities.values()
+    }
+
+    /// The hybrid connection of exactly this path, case ignored.
+    pub fn entity(&self, path: &str) -> Option<&Entity> {
+        self.entities.get(&path.to_ascii_lowercase())
+    }
+
+    /// The hybrid connection with the longest path that is a prefix of `path` on segment borders, case ignored
+    /// (protocol.md 10, decision 38).
+    pub fn longest_match(&self, path: &str) -> Option<&Entity> {
+        let path = path.trim_matches('/').to_ascii_lowercase();
+        let mut candidate = path.as_str();
+        loop {
+            if let Some(entity) = self.entities.get(candidate) {
+                return Some(entity);
+            }
+            candidate = &candidate[..candidate.rfind('/')?];
+        }
+    }
+
+    /// Adds or replaces a hybrid connection.
+    pub(crate) fn insert(&mut self, entity: Entity) {
+        self.entities.insert(entity.path.as_str().to_ascii_lowercase(), entity);
+    }
+
+    /// Removes a hybrid connection; whether it was there.
+    pub(crate) fn remove(&mut self, path: &str) -> bool {
+        self.entities.remove(&path.to_ascii_lowercase()).is_some()
+    }
+
+    /// Whether `host` (without port) is named, not merely matched by `*`.
+    pub(crate) fn names_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+    }
+
+    /// Whether any host leads here.
+    pub(crate) fn takes_any_host(&self) -> bool {
+        self.hosts.iter().any(|host| host == "*")
+    }
+}
+
+/// A hybrid connection: one path at which listeners wait and senders call.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    /// The canonical spelling of the path.
+    pub path: EntityPath,
+    /// Rules of this hybrid connection alone. At most 12.
+    pub rules: Vec<Rule>,
+    /// Whether senders need a token: true. Listeners always do.
+    pub requires_client_authorization: bool,
+    /// Which paths take WebSocket senders.
+    pub websocket: WebSocketPaths,
+    /// Free text of the owner.
+    pub user_metadata: String,
+}
+
+impl Entity {
+    /// A hybrid connection without rules of its own, with authorised senders.
+    pub fn new(path: EntityPath) -> Self {
+        Self {
+            path,
+            rules: Vec::new(),
+            requires_client_authorization: true,
+            websocket: WebSocketPaths::default(),
+            user_metadata: String::new(),
+        }
+    }
+
+    /// Adds a rule.
+    pub fn with_rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Lets senders in without a token.
+    pub fn anonymous(mut self) -> Self {
+        self.requires_client_authorization = false;
+        self
+    }
+
+    /// Chooses which paths take WebSocket senders.
+    pub fn with_websocket(mut self, paths: WebSocketPaths) -> Self {
+        self.websocket = paths;
+        self
+    }
+}
+
+/// Which paths take WebSocket senders (protocol.md 10, decision 51).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebSocketPaths {
+    /// `/$hc/ENTITY…` only, as Azure.
+    #[default]
+    HcOnly,
+    /// Also `/ENTITY…`, so that a web application's own `wss://host/entity/ws` works.
+    AnyPath,
+}
+
+/// How hybrid connections come to be on their first authorised listen.
+#[derive(Clone, Debug, Default)]
+pub struct AutoCreate {
+    /// Paths whose senders need no token. `*` in a pattern stands for any characters, `/` included; case is ignored.
+    pub public: Vec<String>,
+    /// Which paths take WebSocket senders.
+    pub websocket: WebSocketPaths,
+    /// How many hybrid connections may exist before no more are made; 0 is 10 000.
+    pub limit: usize,
+}
+
+impl AutoCreate {
+    /// The entity that this policy makes for `path`.
+    pub(crate) fn entity(&self, path: EntityPath) -> Entity {
+        let public = self.public.iter().any(|pattern| matches(pattern, path.as_str()));
+        let entity = Entity::new(path).with_websocket(self.websocket);
+        if public { entity.anonymous() } else { entity }
+    }
+
+    pub(crate) fn allows_another(&self, existing: usize) -> bool {
+        existing < if self.limit == 0 { 10_000 } else { self.limit }
+    }
+}
+
+/// A shared access rule: a name, its rights, and two keys of equal worth.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The name that tokens carry as `skn`; case is ignored.
+    pub name: String,
+    /// What a token of this rule allows.
+    pub rights: Rights,
+    /// The first key, as text: it is not base64-decoded.
+    pub primary_key: String,
+    /// The second key, so that keys can be changed one after the other.
+    pub secondary_key: Option<String>,
+}
+
+impl Rule {
+    /// A rule with one key.
+    pub fn new(name: impl Into<String>, rights: Rights, primary_key: impl Into<String>) -> Self {
+        Self { name: name.into(), rights, primary_key: primary_key.into(), secondary_key: None }
+    }
+
+    /// Adds the second key.
+    pub fn with_secondary_key(mut self, key: impl Into<String>) -> Self {
+        self.secondary_key = Some(key.into());
+        self
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule").field("name", &self.name).field("rights", &self.rights).finish_non_exhaustive()
+    }
+}
+
+/// One right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To be a listener.
+    Listen,
+    /// To be a sender.
+    Send,
+    /// To manage; implies the other two.
+    Manage,
+}
+
+/// A set of rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// To be a listener.
+    pub listen: bool,
+    /// To be a sender.
+    pub send: bool,
+    /// To manage; implies the other two.
+    pub manage: bool,
+}
+
+impl Rights {
+    /// Listen only.
+    pub const LISTEN: Self = Self { listen: true, send: false, manage: false };
+    /// Send only.
+    pub const SEND: Self = Self { listen: false, send: true, manage: false };
+    /// Listen and Send.
+    pub const LISTEN_AND_SEND: Self = Self { listen: true, send: true, manage: false };
+    /// Everything.
+    pub const MANAGE: Self = Self { listen: true, send: true, manage: true };
+
+    /// Whether the set holds `right`, directly or through Manage.
+    pub fn allow(self, right: Right) -> bool {
+        self.manage
+            || match right {
+                Right::Listen => self.listen,
+                Right::Send => self.send,
+                Right::Manage => false,
+            }
+    }
+}
+
+/// Glob matching with `*` only, in time linear in the product of the lengths.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.to_ascii_lowercase(), text.to_ascii_lowercase());
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.ends_with(piece);
+        }
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespace(paths: &[&str]) -> Namespace {
+        paths.iter().fold(Namespace::new("test"), |namespace, path| {
+            namespace.with_entity(Entity::new(path.parse().expect("a valid path")))
+        })
+    }
+
+    fn matched(namespace: &Namespace, path: &str) -> Option<String> {
+        namespace.longest_match(path).map(|entity| entity.path.as_str().to_owned())
+    }
+
+    #[test]
+    fn the_longest_path_wins_on_segment_borders() {
+        let namespace = namespace(&["a", "a/b", "Hyco"]);
+        assert_eq!(matched(&namespace, "a/b/c").as_deref(), Some("a/b"));
+        assert_eq!(matched(&namespace, "a/x").as_deref(), Some("a"));
+        assert_eq!(matched(&namespace, "a/bc").as_deref(), Some("a"));
+        assert_eq!(matched(&namespace, "hyco/").as_deref(), Some("Hyco"));
+        assert_eq!(matched(&namespace, "hycox"), None);
+        assert_eq!(matched(&namespace, ""), None);
+    }
+
+    #[test]
+    fn manage_implies_listen_and_send() {
+        let manage_alone = Rights { manage: true, ..Rights::default() };
+        assert!(manage_alone.allow(Right::Listen) && manage_alone.allow(Right::Send));
+        assert!(!Rights::LISTEN_AND_SEND.allow(Right::Manage));
+        assert!(!Rights::LISTEN.allow(Right::Send));
+    }
+
+    #[test]
+    fn patterns_match_with_stars() {
+        for (pattern, text, expected) in [
+            ("*", "anything/at/all", true),
+            ("web", "web", true),
+            ("web", "web2", false),
+            ("web/*", "Web/1", true),
+            ("web/*", "web", false),
+            ("*/public", "a/public", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn rules_do_not_print_their_keys() {
+        let rule = Rule::new("r", Rights::SEND, "top-secret").with_secondary_key("also-secret");
+        assert!(!format!("{rule:?}").contains("secret"));
+    }
+}

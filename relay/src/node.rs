@@ -1,0 +1,176 @@
+//! What the doors of one relay process share.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use hybridrelay::CloseFrame;
+use hybridrelay::env::Env;
+use hybridrelay::protocol::close;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::directory::{Directory, EntityKey};
+use crate::rendezvous::{Ending, Tickets};
+use crate::store::Store;
+
+/// One relay process.
+pub(crate) struct Node {
+    pub(crate) env: Env,
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) tickets: Tickets,
+    pub(crate) endings: Endings,
+    pub(crate) waiting: Waiting,
+    /// How far the relay's own end has come; everything long-lived watches it.
+    pub(crate) stage: watch::Sender<Stage>,
+    /// Relayed connections that are open.
+    pub(crate) open: AtomicUsize,
+}
+
+/// The life of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Running,
+    /// Nothing new is taken; what lives may go on until then.
+    Draining(Instant),
+    /// Everything ends at once.
+    Stopped,
+}
+
+impl Node {
+    /// Completes when the relay has stopped.
+    pub(crate) async fn stopped(&self) {
+        let mut stage = self.stage.subscribe();
+        // The sender is in the node, so this cannot fail while somebody asks.
+        let _ = stage.wait_for(|stage| *stage == Stage::Stopped).await;
+    }
+
+    /// Completes when the relay begins to drain, with the time until which it may take.
+    pub(crate) async fn draining(&self) -> Instant {
+        let mut stage = self.stage.subscribe();
+        match stage.wait_for(|stage| *stage != Stage::Running).await.as_deref() {
+            Ok(Stage::Draining(deadline)) => *deadline,
+            _ => self.env.now(),
+        }
+    }
+
+    /// Closes the relayed connections of hybrid connections that were deleted, for as long as the relay lives.
+    pub(crate) async fn watch_store(self: Arc<Self>) {
+        let mut changes = self.store.changes();
+        let watching = async {
+            while changes.changed().await.is_ok() {
+                let snapshot = changes.borrow_and_update().clone();
+                let exists = |key: &EntityKey| {
+                    snapshot.namespace(key.namespace()).is_some_and(|namespace| namespace.entity(key.path()).is_some())
+                };
+                let until = self.env.now() + self.config.timings.control_close;
+                let close = CloseFrame { code: close::GOING_AWAY, reason: "The endpoint was deleted".to_owned() };
+                self.endings.end_unless(exists, &Ending::Drain { close, until });
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stopped() => {}
+            () = watching => {}
+        }
+    }
+}
+
+/// The signals that end relayed connections, one for each hybrid connection.
+#[derive(Default)]
+pub(crate) struct Endings(Mutex<BTreeMap<EntityKey, watch::Sender<Option<Ending>>>>);
+
+impl Endings {
+    pub(crate) fn subscribe(&self, entity: &EntityKey) -> watch::Receiver<Option<Ending>> {
+        let mut signals = lock(&self.0);
+        signals.retain(|_, signal| signal.receiver_count() > 0);
+        signals.entry(entity.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
+    }
+
+    /// Ends the connections of every hybrid connection that does not pass.
+    pub(crate) fn end_unless(&self, keep: impl Fn(&EntityKey) -> bool, ending: &Ending) {
+        let mut signals = lock(&self.0);
+        signals.retain(|entity, signal| {
+            let kept = keep(entity);
+            if !kept {
+                signal.send_replace(Some(ending.clone()));
+            }
+            // A hybrid connection that is made again begins with a signal of its own.
+            kept
+        });
+    }
+}
+
+/// How many senders wait for a listener's dial (protocol.md 10, decision 59).
+#[derive(Default)]
+pub(crate) struct Waiting(Arc<Mutex<Counts>>);
+
+#[derive(Default)]
+struct Counts {
+    entities: BTreeMap<EntityKey, usize>,
+    addresses: BTreeMap<IpAddr, usize>,
+}
+
+/// A place among those who wait, until dropped.
+pub(crate) struct Place {
+    counts: Arc<Mutex<Counts>>,
+    entity: EntityKey,
+    address: IpAddr,
+}
+
+impl Waiting {
+    /// A place, unless one of the limits is reached.
+    pub(crate) fn enter(&self, config: &Config, entity: &EntityKey, address: IpAddr) -> Option<Place> {
+        let mut counts = lock(&self.0);
+        let of_entity = counts.entities.get(entity).copied().unwrap_or(0);
+        let of_address = counts.addresses.get(&address).copied().unwrap_or(0);
+        if of_entity >= config.limits.waiting_per_entity || of_address >= config.limits.waiting_per_address {
+            return None;
+        }
+        counts.entities.insert(entity.clone(), of_entity + 1);
+        counts.addresses.insert(address, of_address + 1);
+        Some(Place { counts: self.0.clone(), entity: entity.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.counts);
+        leave(&mut counts.entities, &self.entity);
+        leave(&mut counts.addresses, &self.address);
+    }
+}
+
+fn leave<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// Counts an open relayed connection until dropped.
+pub(crate) struct OpenConnection(Arc<Node>);
+
+impl OpenConnection {
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
+        node.open.fetch_add(1, Ordering::Relaxed);
+        Self(node.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Locks a table whose holders do not panic; a poisoned one would still be whole.
+pub(crate) fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}

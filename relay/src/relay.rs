@@ -1,0 +1,192 @@
+//! A relay inside your process.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hybridrelay::env::{Acceptor, Env};
+use hybridrelay::protocol::close;
+use hybridrelay::{CloseFrame, Error, ErrorKind, Result};
+use rustls::ServerConfig;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::{Config, ListenAddress};
+use crate::directory::embedded::Embedded;
+use crate::directory::{Directory, EntityKey, ListenerRecord};
+use crate::node::{Endings, Node, Stage, Waiting};
+use crate::rendezvous::{Ending, Tickets};
+use crate::store::{MemoryStore, Store};
+use crate::edge;
+
+/// A relay that is ready to start: made by [`Relay::builder`].
+pub struct Relay {
+    listen: Vec<ListenAddress>,
+    store: Arc<dyn Store>,
+    config: Config,
+    env: Env,
+}
+
+/// Prepares a [`Relay`].
+#[derive(Default)]
+#[must_use = "a builder does nothing until it is built and started"]
+pub struct RelayBuilder {
+    listen: Vec<ListenAddress>,
+    store: Option<Arc<dyn Store>>,
+    config: Config,
+    env: Env,
+}
+
+impl Relay {
+    /// A relay without sockets and namespaces.
+    pub fn builder() -> RelayBuilder {
+        RelayBuilder::default()
+    }
+
+    /// Binds every address and serves in the background until the handle is shut down or dropped.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` without any address, `Network` for an address that cannot be bound. Then nothing is served.
+    pub async fn start(self) -> Result<RelayHandle> {
+        if self.listen.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the relay has no address to listen on"));
+        }
+        let mut bound: Vec<(Box<dyn Acceptor>, Option<Arc<ServerConfig>>)> = Vec::new();
+        for address in self.listen {
+            let acceptor = self.env.bind(address.addr).await.map_err(|error| {
+                Error::new(ErrorKind::Network, format!("cannot listen on {}", address.addr))
+                    .with_reason(error.to_string())
+                    .with_source(error)
+            })?;
+            bound.push((acceptor, address.tls));
+        }
+        let local_addrs = bound.iter().map(|(acceptor, _)| acceptor.local_addr()).collect();
+        let sockets = Arc::new(Semaphore::new(self.config.limits.sockets.min(Semaphore::MAX_PERMITS)));
+        let directory = Arc::new(Embedded::new(self.env.clone(), &self.config));
+        let node = Arc::new(Node {
+            env: self.env,
+            config: self.config,
+            store: self.store,
+            directory,
+            tickets: Tickets::default(),
+            endings: Endings::default(),
+            waiting: Waiting::default(),
+            stage: watch::Sender::new(Stage::Running),
+            open: AtomicUsize::new(0),
+        });
+        for (acceptor, tls) in bound {
+            node.env.spawn(edge::accept(node.clone(), acceptor, tls, sockets.clone()));
+        }
+        node.env.spawn(node.clone().watch_store());
+        Ok(RelayHandle { node, local_addrs })
+    }
+}
+
+impl RelayBuilder {
+    /// Adds an address to listen on.
+    pub fn listen(mut self, address: ListenAddress) -> Self {
+        self.listen.push(address);
+        self
+    }
+
+    /// Where namespaces, hybrid connections, rules and keys come from. Default: nothing exists.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Limits, timings and the rest.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The environment to run in. Default: the system's.
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// The relay, ready to start.
+    pub fn build(self) -> Relay {
+        let Self { listen, store, config, env } = self;
+        Relay { listen, store: store.unwrap_or_else(|| Arc::new(MemoryStore::new([]))), config, env }
+    }
+}
+
+/// A running relay. Dropping it cuts every connection.
+pub struct RelayHandle {
+    node: Arc<Node>,
+    local_addrs: Vec<SocketAddr>,
+}
+
+impl RelayHandle {
+    /// The bound addresses with their real ports, in the order in which they were given.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// How many relayed connections are open.
+    pub fn connections(&self) -> usize {
+        self.node.open.load(Ordering::Relaxed)
+    }
+
+    /// The listeners that are online under a hybrid connection.
+    pub fn listeners(&self, namespace: &str, path: &str) -> Vec<ListenerRecord> {
+        self.node.directory.listeners(&EntityKey::new(namespace, path))
+    }
+
+    /// Follows how many listeners are online under a hybrid connection.
+    pub fn watch_listeners(&self, namespace: &str, path: &str) -> watch::Receiver<usize> {
+        self.node.directory.watch(&EntityKey::new(namespace, path))
+    }
+
+    /// Cuts the control channels of a hybrid connection, as a network failure would; its listeners come back. Returns how many.
+    pub fn drop_control(&self, namespace: &str, path: &str) -> usize {
+        let listeners = self.listeners(namespace, path);
+        for listener in &listeners {
+            self.node.directory.disconnect(listener.id);
+        }
+        listeners.len()
+    }
+
+    /// Ends the relay in good order: takes nothing new, closes control channels with 1001, gives relayed connections `drain` to end
+    /// by themselves, then closes them with 1001 and cuts what is left. Returns when everything has ended.
+    pub async fn shutdown(self, drain: Duration) {
+        let node = &self.node;
+        let until = node.env.now() + drain;
+        node.stage.send_replace(Stage::Draining(until));
+        let farewell = node.config.timings.control_close.min(drain);
+        self.wait_until_idle(drain.saturating_sub(farewell)).await;
+        let close = CloseFrame { code: close::GOING_AWAY, reason: "ServiceShuttingDown".to_owned() };
+        node.endings.end_unless(|_| false, &Ending::Drain { close, until: node.env.now() + farewell });
+        self.wait_until_idle(farewell + Duration::from_secs(1)).await;
+        // Dropping the handle cuts what is left.
+    }
+
+    /// Waits until no connection is relayed, at most so long.
+    async fn wait_until_idle(&self, limit: Duration) {
+        let env = &self.node.env;
+        let idle = async {
+            while self.connections() > 0 {
+                env.sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = env.timeout(limit, idle).await;
+    }
+}
+
+impl Drop for RelayHandle {
+    fn drop(&mut self) {
+        self.node.stage.send_replace(Stage::Stopped);
+        self.node.endings.end_unless(|_| false, &Ending::Cut);
+    }
+}
+
+impl fmt::Debug for RelayHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayHandle").field("local_addrs", &self.local_addrs).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,324 @@
+//! The two sides together: who may be read, who has closed, and how it ends.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use hybridrelay::env::Env;
+use hybridrelay::ws::{CloseFrame, FrameError};
+
+use super::clock::Alarm;
+use super::side::{Input, Side};
+use super::{Ended, Ending, Leg, Outcome, Party, PumpConfig};
+
+/// How many buffers of each direction one poll moves before other tasks have their turn.
+const ROUNDS: usize = 4;
+
+pub(super) struct Pair<'a> {
+    env: &'a Env,
+    config: &'a PumpConfig,
+    sender: Side,
+    listener: Side,
+    alarm: Alarm,
+    first_close: Option<(Party, Option<u16>)>,
+    ended: Option<Ended>,
+    /// Set when the pair ends otherwise than by two Closes: whoever is still here then is aborted.
+    deadline: Option<Instant>,
+}
+
+impl<'a> Pair<'a> {
+    pub(super) fn new(env: &'a Env, config: &'a PumpConfig, sender: Leg, listener: Leg) -> Self {
+        Self {
+            env,
+            config,
+            sender: Side::new(sender),
+            listener: Side::new(listener),
+            alarm: Alarm::default(),
+            first_close: None,
+            ended: None,
+            deadline: None,
+        }
+    }
+
+    /// Begins what the relay wishes.
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.ended.get_or_insert(Ended::Shutdown);
+        match ending {
+            Ending::Cut => self.abort_both(),
+            Ending::Drain { close, until } => {
+                let payload = close.encode();
+                for side in [&mut self.sender, &mut self.listener] {
+                    side.outlet.close(payload);
+                    // What the other side is in the middle of is finished, so that Close finds a border.
+                    side.rewriter.stop_at_border();
+                }
+                self.end_by(until);
+            }
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            let now = self.env.now();
+            // First what has come, then what the clock says: bytes that waited for this poll are life.
+            let more = self.move_data(cx, now);
+            let acted = self.look_at_the_clock(now);
+            if self.sender.is_gone() && self.listener.is_gone() {
+                return Poll::Ready(self.outcome());
+            }
+            if acted {
+                continue;
+            }
+            if more {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let due = self.next_due();
+            if self.alarm.poll_at(due, self.env, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Moves what can be moved in both directions; true if there may be more.
+    fn move_data(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for _ in 0..ROUNDS {
+            let mut moved = false;
+            for from in [Party::Sender, Party::Listener] {
+                moved |= self.move_from(from, cx, now);
+            }
+            for party in [Party::Sender, Party::Listener] {
+                self.settle(party, now);
+                self.side(party).poll_leave(cx);
+            }
+            if !moved {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Writes what waits in one direction and reads more; true if something was read.
+    fn move_from(&mut self, from: Party, cx: &mut Context<'_>, now: Instant) -> bool {
+        let (source, sink) = self.direction(from);
+        sink.write(cx);
+        if !source.is_readable() || !(source.closed || sink.can_take()) {
+            return false;
+        }
+        match source.poll_input(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(Some(input))) => {
+                source.silence.heard(now);
+                if !source.closed {
+                    self.relay(from, input, cx, now);
+                }
+            }
+            Poll::Ready(Ok(None)) => self.lost(from, false),
+            Poll::Ready(Err(_)) => self.lost(from, true),
+        }
+        true
+    }
+
+    /// Passes one buffer on.
+    fn relay(&mut self, from: Party, input: Input, cx: &mut Context<'_>, now: Instant) {
+        let (source, sink) = self.direction(from);
+        let Input { mut buffer, end } = input;
+        let rewritten = match source.rewriter.rewrite(&mut buffer[..end]) {
+            Ok(rewritten) => rewritten,
+            Err(error) => return self.violated(from, error, now),
+        };
+        if let Some(ping) = rewritten.ping {
+            source.outlet.pong(ping);
+        }
+        if !rewritten.output.is_empty() {
+            if sink.outlet.is_lost() {
+                return self.undeliverable(from.other());
+            }
+            sink.outlet.put(buffer, &rewritten);
+        } else {
+            drop(buffer);
+        }
+        if let Some(close) = rewritten.close {
+            source.closed = true;
+            sink.outlet.close(close);
+            // The rewriter has checked the payload, so there is no error to lose.
+            let code = close.close_code().ok().flatten();
+            let (by, code) = *self.first_close.get_or_insert((from, code));
+            if self.sender.closed && self.listener.closed {
+                self.ended.get_or_insert(Ended::Closed { by, code });
+            }
+        }
+        self.side(from.other()).write(cx);
+    }
+
+    /// Lets a side go that has nothing more to say or to hear.
+    fn settle(&mut self, party: Party, now: Instant) {
+        let farewell = self.config.farewell;
+        let side = self.side(party);
+        if side.is_gone() || !side.closed {
+            return;
+        }
+        if side.outlet.has_lost_data() {
+            self.undeliverable(party);
+        } else if side.outlet.is_lost() {
+            side.go();
+        } else if side.outlet.close_sent() && side.outlet.is_idle() {
+            side.leave(now + farewell);
+        }
+    }
+
+    /// A side's stream has ended, or failed.
+    fn lost(&mut self, party: Party, failed: bool) {
+        let winding_down = self.deadline.is_some();
+        let (side, other) = self.direction(party);
+        if side.closed {
+            side.end_input();
+            if failed {
+                side.outlet.lose();
+            }
+        } else if winding_down {
+            side.abort();
+            if other.outlet.ends_inside_frame() {
+                // Its Close waits for a border that will not come any more.
+                other.abort();
+            }
+        } else {
+            self.ended = Some(Ended::Aborted(party));
+            self.abort_both();
+        }
+    }
+
+    /// A side closed and then vanished while the other still spoke to it: what was said is lost, and whoever said it has
+    /// to know. While the relay ends the pair, it is expected.
+    fn undeliverable(&mut self, to: Party) {
+        if self.deadline.is_some() {
+            return self.side(to).go();
+        }
+        self.ended = Some(Ended::Aborted(to));
+        self.abort_both();
+    }
+
+    /// A side broke the framing: it is told, the other is aborted.
+    fn violated(&mut self, by: Party, error: FrameError, now: Instant) {
+        self.ended.get_or_insert(Ended::Violation { by, error });
+        self.side(by.other()).abort();
+        self.dismiss(by, CloseFrame { code: error.close_code(), reason: error.to_string() }, now);
+    }
+
+    /// A side did not answer the other's Close, nor say anything else (protocol.md 6.3).
+    ///
+    /// The side that had closed gets a Close in its place, since its own deserves an answer. The code is 1001, "going
+    /// away", and never what the silent side might have said: what has come need not have been all.
+    fn unanswered(&mut self, silent: Party, now: Instant) {
+        self.ended.get_or_insert(Ended::Unanswered(silent));
+        self.side(silent).abort();
+        let reason = "the other side did not answer the close".to_owned();
+        self.dismiss(silent.other(), CloseFrame { code: 1001, reason }, now);
+    }
+
+    /// Tells a side Close at the next border, listens to it no more, and gives it a little time. Without a border in
+    /// reach it is aborted: nobody is left who would finish the frame.
+    fn dismiss(&mut self, party: Party, close: CloseFrame, now: Instant) {
+        let side = self.side(party);
+        side.closed = true;
+        if !side.outlet.close_at_next_border(close.encode()) {
+            side.abort();
+        }
+        self.end_by(now + self.config.farewell);
+    }
+
+    fn end_by(&mut self, deadline: Instant) {
+        self.deadline = Some(self.deadline.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
+
+    fn abort_both(&mut self) {
+        self.sender.abort();
+        self.listener.abort();
+    }
+
+    /// Does what is due; true if that was anything.
+    fn look_at_the_clock(&mut self, now: Instant) -> bool {
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            self.abort_both();
+            return true;
+        }
+        let mut acted = false;
+        for party in [Party::Sender, Party::Listener] {
+            if self.side(party).leaving_until().is_some_and(|until| now >= until) {
+                self.side(party).stop_leaving();
+                acted = true;
+            }
+            let its_own = self.silence_is_its_own(party);
+            self.side(party).silence.judge(its_own, now);
+            if self.silence_due(party).is_some_and(|due| now >= due) {
+                self.silent_until_due(party, now);
+                acted = true;
+            }
+        }
+        acted
+    }
+
+    fn silent_until_due(&mut self, party: Party, now: Instant) {
+        let side = self.side(party);
+        if side.outlet.close_sent() {
+            self.unanswered(party, now);
+        } else if side.silence.pinged() {
+            self.ended.get_or_insert(Ended::Silent(party));
+            self.abort_both();
+        } else {
+            side.silence.set_pinged();
+            side.outlet.ping();
+        }
+    }
+
+    /// Whether a side that says nothing can be blamed: it is read from, may speak, and has nothing to take from us.
+    fn silence_is_its_own(&mut self, party: Party) -> bool {
+        let winding_down = self.deadline.is_some();
+        let (side, other) = self.direction(party);
+        !winding_down && side.is_readable() && !side.closed && side.outlet.is_idle() && other.can_take()
+    }
+
+    /// When a side's silence has a consequence, if it goes on.
+    fn silence_due(&mut self, party: Party) -> Option<Instant> {
+        let PumpConfig { ping_after, dead_after, half_close_guard, .. } = *self.config;
+        let side = self.side(party);
+        let limit = match () {
+            () if side.outlet.close_sent() => half_close_guard,
+            () if side.silence.pinged() => dead_after,
+            () => ping_after,
+        };
+        Some(side.silence.since()? + limit)
+    }
+
+    fn next_due(&mut self) -> Option<Instant> {
+        let mut due = self.deadline;
+        for party in [Party::Sender, Party::Listener] {
+            let dues = [self.silence_due(party), self.side(party).leaving_until(), due];
+            due = dues.into_iter().flatten().min();
+        }
+        due
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            sender_to_listener: self.sender.rewriter.traffic(),
+            listener_to_sender: self.listener.rewriter.traffic(),
+            // Whoever goes without a reason noted went after two Closes, which are noted. There is no other way.
+            ended: self.ended.unwrap_or(Ended::Shutdown),
+        }
+    }
+
+    fn side(&mut self, party: Party) -> &mut Side {
+        match party {
+            Party::Sender => &mut self.sender,
+            Party::Listener => &mut self.listener,
+        }
+    }
+
+    /// Whom a direction comes from and whom it goes to.
+    fn direction(&mut self, from: Party) -> (&mut Side, &mut Side) {
+        match from {
+            Party::Sender => (&mut self.sender, &mut self.listener),
+            Party::Listener => (&mut self.listener, &mut self.sender),
+        }
+    }
+}

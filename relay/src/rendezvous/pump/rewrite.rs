@@ -1,0 +1,265 @@
+//! Masked frames in, unmasked frames out, in the same buffer.
+
+use std::ops::Range;
+
+use hybridrelay::ws::{ControlPayload, Decoded, Decoder, Event, FrameError, FrameHeader, OpCode, Role};
+
+use super::Traffic;
+use super::pool::HEADROOM;
+
+/// What an incoming frame may have left and still pass with a header of its own, streamed. A longer one leaves in
+/// fragments, so that a control frame finds a border soon (protocol.md 10, decision 53).
+pub(super) const LONGEST_WHOLE: u64 = 64 * 1024;
+
+/// Rewrites what one side sends into what the other side gets.
+///
+/// An outgoing frame is at least four bytes shorter than the incoming one, which carries a mask key. So output never
+/// overtakes input, and a whole batch of frames is rewritten front to back into one contiguous range. The payload of the
+/// first frame stays where it is and the output begins right before it; the headroom is for a header that the input in
+/// this buffer has no place for, because the frame began in an earlier one.
+pub(super) struct Rewriter {
+    decoder: Decoder,
+    /// The incoming frame has begun, or goes on, and its next piece needs an outgoing header with this opcode.
+    owed: Option<OpCode>,
+    /// How much payload the last outgoing header promised and has not got yet; 0 is a frame border of the output.
+    open: u64,
+    forwarding: Forwarding,
+    traffic: Traffic,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forwarding {
+    All,
+    UntilBorder,
+    Nothing,
+}
+
+/// What became of one buffer.
+pub(super) struct Rewritten {
+    /// Where the output stands; may be empty.
+    pub(super) output: Range<usize>,
+    /// Where the first frame border of the output is, or would be if it lies behind the end.
+    pub(super) border: usize,
+    /// Whether the output ends inside a frame.
+    pub(super) open: bool,
+    /// The newest Ping, to be answered.
+    pub(super) ping: Option<ControlPayload>,
+    /// A Close, checked for its framing. What follows it was not looked at.
+    pub(super) close: Option<ControlPayload>,
+}
+
+impl Rewriter {
+    pub(super) fn new() -> Self {
+        Self {
+            decoder: Decoder::new(Role::Server),
+            owed: None,
+            open: 0,
+            forwarding: Forwarding::All,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// What was read so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Drops all data behind the next frame border of the output. Control frames are still seen.
+    pub(super) fn stop_at_border(&mut self) {
+        self.forwarding = if self.open == 0 { Forwarding::Nothing } else { Forwarding::UntilBorder };
+    }
+
+    /// Rewrites `buf`, which holds input behind [`HEADROOM`].
+    pub(super) fn rewrite(&mut self, buf: &mut [u8]) -> Result<Rewritten, FrameError> {
+        let mut output = None;
+        let open_before = self.open;
+        let (mut ping, mut close) = (None, None);
+        let mut at = HEADROOM;
+        loop {
+            let Decoded { consumed, event } = self.decoder.decode(&buf[at..])?;
+            match event {
+                None => break,
+                Some(Event::Frame { opcode, fin, len, .. }) => {
+                    self.traffic.frames += 1;
+                    if len > 0 {
+                        self.owed = Some(opcode);
+                    } else if self.forwarding == Forwarding::All {
+                        put_header(buf, &mut output, at + consumed, FrameHeader { fin, opcode, mask: None, len });
+                    }
+                }
+                Some(Event::Payload { range, mask, frame_remaining, fin }) => {
+                    self.traffic.bytes += range.len() as u64;
+                    let piece = at + range.start..at + range.end;
+                    if let Some(opcode) = self.owed
+                        && self.forwarding == Forwarding::All
+                    {
+                        let header = outgoing(opcode, fin, piece.len() as u64, frame_remaining);
+                        self.open = header.len;
+                        self.owed = None;
+                        put_header(buf, &mut output, piece.start, header);
+                    }
+                    if self.forwarding != Forwarding::Nothing {
+                        self.open -= piece.len() as u64;
+                        let output = output.get_or_insert(piece.start..piece.start);
+                        if let Some(mut mask) = mask {
+                            mask.apply_moving(buf, piece.clone(), output.end);
+                        }
+                        output.end += piece.len();
+                        if self.open == 0 && frame_remaining > 0 {
+                            self.owed = Some(OpCode::Continuation);
+                        }
+                        if self.open == 0 && self.forwarding == Forwarding::UntilBorder {
+                            self.forwarding = Forwarding::Nothing;
+                        }
+                    }
+                }
+                Some(Event::Ping(payload)) => ping = Some(payload),
+                Some(Event::Pong(_)) => {}
+                Some(Event::Close(payload)) => {
+                    payload.close_code()?;
+                    close = Some(payload);
+                    break;
+                }
+            }
+            at += consumed;
+        }
+        let output = output.unwrap_or(HEADROOM..HEADROOM);
+        // A frame that was open goes on at the front of the output, and passes whole: the rest of it fits an index.
+        let border = output.start + open_before as usize;
+        Ok(Rewritten { output, border, open: self.open > 0, ping, close })
+    }
+}
+
+/// The header for the next piece of an incoming frame: of all the rest of it, or of this piece alone.
+fn outgoing(opcode: OpCode, fin: bool, piece: u64, frame_remaining: u64) -> FrameHeader {
+    let left = piece + frame_remaining;
+    if left <= LONGEST_WHOLE {
+        FrameHeader { fin, opcode, mask: None, len: left }
+    } else {
+        FrameHeader { fin: fin && frame_remaining == 0, opcode, mask: None, len: piece }
+    }
+}
+
+/// Puts a header behind the output, or, where there is none yet, right before `payload`.
+///
+/// There is room: either the whole incoming header lies between the output and `payload`, and it is at least four bytes
+/// longer than this one, or `payload` stands at the front and the headroom precedes it.
+fn put_header(buf: &mut [u8], output: &mut Option<Range<usize>>, payload: usize, header: FrameHeader) {
+    let mut bytes = [0; FrameHeader::MAX_LEN];
+    let len = header.encode(&mut bytes);
+    let output = output.get_or_insert(payload - len..payload - len);
+    buf[output.end..output.end + len].copy_from_slice(&bytes[..len]);
+    output.end += len;
+}
+
+#[cfg(test)]
+mod tests {
+    use hybridrelay::ws::{Mask, control_frame};
+
+    use super::*;
+
+    fn masked(fin: bool, opcode: OpCode, payload: &[u8]) -> Vec<u8> {
+        let key = [0xA1, 0x5C, 0x03, 0x7E];
+        let mut header = [0; FrameHeader::MAX_LEN];
+        let len = FrameHeader { fin, opcode, mask: Some(key), len: payload.len() as u64 }.encode(&mut header);
+        let mut frame = header[..len].to_vec();
+        let mut payload = payload.to_vec();
+        Mask::new(key).apply(&mut payload);
+        frame.extend(payload);
+        frame
+    }
+
+    fn rewrite(rewriter: &mut Rewriter, input: &[u8]) -> (Vec<u8>, Rewritten, usize) {
+        let mut buf = [&[0; HEADROOM], input].concat();
+        let rewritten = rewriter.rewrite(&mut buf).expect("the input is valid");
+        (buf[rewritten.output.clone()].to_vec(), rewritten, buf.len())
+    }
+
+    #[test]
+    fn a_batch_of_frames_becomes_one_contiguous_range_and_the_first_payload_does_not_move() {
+        let input = [
+            masked(true, OpCode::Text, b"one"),
+            masked(false, OpCode::Binary, b"two"),
+            masked(true, OpCode::Continuation, b""),
+        ]
+        .concat();
+        let (output, rewritten, _) = rewrite(&mut Rewriter::new(), &input);
+        assert_eq!(output, b"\x81\x03one\x02\x03two\x80\x00");
+        assert_eq!(rewritten.output.start, HEADROOM + 4, "the header stands right before the payload");
+        assert!(!rewritten.open);
+    }
+
+    #[test]
+    fn a_short_frame_keeps_its_header_and_streams_as_it_arrives() {
+        let input = masked(true, OpCode::Text, b"hello");
+        let mut rewriter = Rewriter::new();
+        let (output, rewritten, _) = rewrite(&mut rewriter, &input[..8]);
+        assert_eq!(output, b"\x81\x05he");
+        assert!(rewritten.open);
+        let (output, rewritten, _) = rewrite(&mut rewriter, &input[8..]);
+        assert_eq!(output, b"llo");
+        assert_eq!((rewritten.open, rewritten.border), (false, rewritten.output.end));
+    }
+
+    #[test]
+    fn a_header_that_an_earlier_buffer_held_is_written_into_the_headroom() {
+        let payload = vec![7; 300];
+        let input = masked(true, OpCode::Binary, &payload);
+        for cut in 1..=8 {
+            let mut rewriter = Rewriter::new();
+            assert_eq!(rewrite(&mut rewriter, &input[..cut]).0, b"");
+            let (output, ..) = rewrite(&mut rewriter, &input[cut..]);
+            assert_eq!(output, [b"\x82\x7E\x01\x2C", &payload[..]].concat(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_long_frame_leaves_as_fragments_of_what_has_arrived() {
+        let payload: Vec<u8> = (0..LONGEST_WHOLE + 100).map(|i| i as u8).collect();
+        let input = masked(true, OpCode::Text, &payload);
+        let mut rewriter = Rewriter::new();
+
+        let (first, rewritten, _) = rewrite(&mut rewriter, &input[..14 + 64]);
+        assert_eq!(first, [b"\x01\x40", &payload[..64]].concat());
+        assert!(!rewritten.open, "a control frame may follow");
+
+        let (second, rewritten, _) = rewrite(&mut rewriter, &input[14 + 64..14 + 100]);
+        assert_eq!(second, [&[0, 36], &payload[64..100]].concat());
+        assert!(!rewritten.open);
+
+        let (last, rewritten, _) = rewrite(&mut rewriter, &input[14 + 100..]);
+        let header = [0x80, 127, 0, 0, 0, 0, 0, 1, 0, 0];
+        assert_eq!(last, [&header, &payload[100..]].concat());
+        assert!(!rewritten.open);
+    }
+
+    #[test]
+    fn control_frames_are_taken_out_of_the_batch() {
+        let ping = |payload: &[u8]| {
+            control_frame(OpCode::Ping, &ControlPayload::new(payload).unwrap(), Some([9; 4])).as_ref().to_vec()
+        };
+        let close = control_frame(OpCode::Close, &CLOSE_1000, Some([9; 4]));
+        let input =
+            [&ping(b"old")[..], &masked(true, OpCode::Text, b"a"), &ping(b"new"), close.as_ref(), b"\xFFgarbage"]
+                .concat();
+        let (output, rewritten, _) = rewrite(&mut Rewriter::new(), &input);
+        assert_eq!(output, b"\x81\x01a");
+        assert_eq!(rewritten.ping.as_deref(), Some(&b"new"[..]));
+        assert_eq!(rewritten.close, Some(*CLOSE_1000));
+    }
+
+    static CLOSE_1000: std::sync::LazyLock<ControlPayload> =
+        std::sync::LazyLock::new(|| ControlPayload::new(&1000u16.to_be_bytes()).unwrap());
+
+    #[test]
+    fn after_a_stop_the_open_frame_is_finished_and_nothing_more() {
+        let input = [masked(true, OpCode::Text, b"hello"), masked(true, OpCode::Text, b"more")].concat();
+        let mut rewriter = Rewriter::new();
+        assert_eq!(rewrite(&mut rewriter, &input[..8]).0, b"\x81\x05he");
+        rewriter.stop_at_border();
+        let (output, rewritten, _) = rewrite(&mut rewriter, &input[8..]);
+        assert_eq!(output, b"llo");
+        assert!(!rewritten.open);
+        assert_eq!(rewrite(&mut rewriter, &masked(true, OpCode::Text, b"again")).0, b"");
+    }
+}

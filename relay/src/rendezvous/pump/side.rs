@@ -1,0 +1,192 @@
+//! One side of a pair: its socket, what is read from it and what is written to it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use hybridrelay::env::BoxSocket;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Leg;
+use super::clock::Silence;
+use super::outlet::Outlet;
+use super::pool::{self, HEADROOM, Lease};
+use super::rewrite::Rewriter;
+
+/// Behind TLS a read returns one record. Reading goes on while a whole one has room, so that records leave together.
+const RECORD: usize = 16 * 1024;
+
+/// How many reads fill one buffer at most: a peer's tiny records must not hold the thread.
+const READS: usize = 8;
+
+/// A side. Dropping it aborts its socket, unless it left in good order.
+pub(super) struct Side {
+    /// `None` once the side is gone.
+    socket: Option<BoxSocket>,
+    early: Bytes,
+    pub(super) rewriter: Rewriter,
+    pub(super) outlet: Outlet,
+    pub(super) silence: Silence,
+    /// Its Close came, or nothing it says counts any more. It is still read, so that its end is seen.
+    pub(super) closed: bool,
+    input_ended: bool,
+    leaving: Option<Leaving>,
+}
+
+/// Everything is said: the socket is shut down and read to its end, so that no reset overtakes our last words.
+struct Leaving {
+    until: Instant,
+    shut_down: bool,
+}
+
+/// What was read, behind the headroom of a buffer.
+pub(super) struct Input {
+    pub(super) buffer: Lease,
+    pub(super) end: usize,
+}
+
+impl Side {
+    pub(super) fn new(leg: Leg) -> Self {
+        Self {
+            socket: Some(leg.socket),
+            early: leg.read_buf,
+            rewriter: Rewriter::new(),
+            outlet: Outlet::default(),
+            silence: Silence::default(),
+            closed: false,
+            input_ended: false,
+            leaving: None,
+        }
+    }
+
+    /// Whether nothing is left to do for this side.
+    pub(super) fn is_gone(&self) -> bool {
+        self.socket.is_none()
+    }
+
+    /// Whether the pair reads from this side. A side that leaves reads for itself.
+    pub(super) fn is_readable(&self) -> bool {
+        self.socket.is_some() && !self.input_ended && self.leaving.is_none()
+    }
+
+    /// Whether the other side may be read for this one.
+    pub(super) fn can_take(&self) -> bool {
+        if self.outlet.is_lost() {
+            // Nothing can be delivered. Before its Close is found, or its end, nothing must be read either; after it only
+            // the other side's Close is of interest.
+            self.closed
+        } else {
+            self.outlet.can_take()
+        }
+    }
+
+    /// Reads what there is. `None` is the end of the stream.
+    pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Input>>> {
+        let Some(socket) = &mut self.socket else { return Poll::Pending };
+        let mut buffer = pool::lease();
+        let mut room = ReadBuf::new(&mut buffer[HEADROOM..]);
+        if !self.early.is_empty() {
+            let len = self.early.len().min(room.remaining());
+            self.early.copy_to_slice(room.initialize_unfilled_to(len));
+            room.advance(len);
+            if self.early.is_empty() {
+                // The empty rest still holds the handshake's buffer.
+                self.early = Bytes::new();
+            }
+        } else {
+            for _ in 0..READS {
+                let before = room.filled().len();
+                match Pin::new(&mut *socket).poll_read(cx, &mut room) {
+                    // What was read goes first; an end or an error shows again in the next read.
+                    _ if before > 0 && room.filled().len() == before => break,
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) if room.filled().is_empty() => return Poll::Ready(Ok(None)),
+                    Poll::Ready(Ok(())) if room.remaining() < RECORD => break,
+                    Poll::Ready(Ok(())) => {}
+                }
+            }
+        }
+        let end = HEADROOM + room.filled().len();
+        Poll::Ready(Ok(Some(Input { buffer, end })))
+    }
+
+    /// Notes that the stream of this side, which has closed, ended as well. It can still be written to.
+    pub(super) fn end_input(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// Writes what waits for this side, as far as it takes it.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) {
+        if let Some(socket) = &mut self.socket
+            && self.outlet.write(socket, cx).is_err()
+        {
+            self.outlet.lose();
+        }
+    }
+
+    /// Begins to leave, in good order.
+    pub(super) fn leave(&mut self, until: Instant) {
+        self.leaving.get_or_insert(Leaving { until, shut_down: false });
+    }
+
+    /// When leaving has to be over, if it has begun.
+    pub(super) fn leaving_until(&self) -> Option<Instant> {
+        self.leaving.as_ref().filter(|_| self.socket.is_some()).map(|leaving| leaving.until)
+    }
+
+    /// Goes on with leaving.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) {
+        let (Some(leaving), Some(socket)) = (&mut self.leaving, &mut self.socket) else { return };
+        if !leaving.shut_down {
+            match Pin::new(&mut *socket).poll_shutdown(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => leaving.shut_down = true,
+                Poll::Ready(Err(_)) => return self.go(),
+            }
+        }
+        if self.input_ended {
+            return self.go();
+        }
+        let mut buffer = pool::lease();
+        for _ in 0..READS {
+            let mut room = ReadBuf::new(&mut buffer);
+            match Pin::new(&mut *socket).poll_read(cx, &mut room) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {}
+                Poll::Ready(_) => return self.go(),
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// Ends leaving, at its time limit.
+    pub(super) fn stop_leaving(&mut self) {
+        match &self.leaving {
+            Some(Leaving { shut_down: true, .. }) => self.go(),
+            _ => self.abort(),
+        }
+    }
+
+    /// Closes the socket in its ordinary way.
+    pub(super) fn go(&mut self) {
+        self.socket = None;
+        self.outlet.lose();
+    }
+
+    /// Resets the socket. What was not sent is discarded.
+    pub(super) fn abort(&mut self) {
+        if let Some(socket) = &mut self.socket {
+            socket.abort();
+        }
+        self.go();
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
