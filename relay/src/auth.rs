@@ -32,7 +32,12 @@ pub(crate) struct Request<'a> {
 }
 
 /// Judges a token as protocol.md 2.3 says.
-pub(crate) fn authorize(env: &Env, config: &Config, request: Request<'_>, token: Option<&str>) -> Result<Grant, Refusal> {
+pub(crate) fn authorize(
+    env: &Env,
+    config: &Config,
+    request: Request<'_>,
+    token: Option<&str>,
+) -> Result<Grant, Refusal> {
     let text = token.ok_or_else(|| Refusal::unauthorized("MissingToken: The request carries no token"))?;
     let token = SasToken::parse(text).map_err(|error| Refusal::unauthorized(error.to_string()))?;
     let (rule, key) = signed_by(request.namespace, request.entity, &token)?;

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use hybridrelay::env::Env;
 use hybridrelay::{Error, ErrorKind, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -125,16 +125,18 @@ impl Authority {
             GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1u16]), 128)),
         ];
         permitted.extend(hostnames.iter().map(|name| match name.parse::<IpAddr>() {
-            Ok(address) => {
-                GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, if address.is_ipv4() { 32 } else { 128 }))
-            }
+            Ok(address) => GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(
+                address,
+                if address.is_ipv4() { 32 } else { 128 },
+            )),
             Err(_) => GeneralSubtree::DnsName(name.clone()),
         }));
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "hybridrelay development CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.name_constraints = Some(NameConstraints { permitted_subtrees: permitted, excluded_subtrees: Vec::new() });
+        params.name_constraints =
+            Some(NameConstraints { permitted_subtrees: permitted, excluded_subtrees: Vec::new() });
         (params.not_before, params.not_after) = validity(env, CA_LIFE);
         let key = generate_key()?;
         let certificate = params.self_signed(&key).map_err(cannot_make)?;
@@ -144,10 +146,12 @@ impl Authority {
     fn certify(&self, env: &Env, hostnames: &[String]) -> Result<Arc<ServerConfig>> {
         let key = KeyPair::from_pem(&self.key).map_err(cannot_make)?;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, key).map_err(cannot_make)?;
-        let mut names = vec!["localhost".to_owned(), "*.localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let mut names =
+            vec!["localhost".to_owned(), "*.localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
         names.extend(hostnames.iter().cloned());
-        let mut params = CertificateParams::new(names)
-            .map_err(|error| Error::new(ErrorKind::InvalidArgument, "a host name is not usable").with_reason(error.to_string()))?;
+        let mut params = CertificateParams::new(names).map_err(|error| {
+            Error::new(ErrorKind::InvalidArgument, "a host name is not usable").with_reason(error.to_string())
+        })?;
         params.distinguished_name.push(DnType::CommonName, "hybridrelay development relay");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -172,7 +176,8 @@ fn generate_key() -> Result<KeyPair> {
 }
 
 fn cannot_make(error: rcgen::Error) -> Error {
-    Error::new(ErrorKind::InvalidArgument, "a certificate cannot be made with the authority's files").with_reason(error.to_string())
+    Error::new(ErrorKind::InvalidArgument, "a certificate cannot be made with the authority's files")
+        .with_reason(error.to_string())
 }
 
 fn unusable(path: &Path, error: io::Error) -> Error {

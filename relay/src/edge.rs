@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use http::{Method, Request, Response, header};
 use hybridrelay::env::{Acceptor, BoxSocket};
+use hybridrelay::protocol::TrackingId;
 use hybridrelay::protocol::headers;
 use hybridrelay::protocol::uri::{Action, Target, longest_prefix};
-use hybridrelay::protocol::TrackingId;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -185,23 +185,27 @@ async fn route(
         return Err(anonymous(Refusal::headers_too_large()));
     }
     let path_and_query = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let target = Target::parse(path_and_query).map_err(|error| anonymous(Refusal::bad_request(capitalise(&error.to_string()))))?;
+    let target = Target::parse(path_and_query)
+        .map_err(|error| anonymous(Refusal::bad_request(capitalise(&error.to_string()))))?;
     let tracking_id = target.id.as_deref().and_then(TrackingId::adopt).unwrap_or_else(|| fresh.clone()).with_gateway();
     let known = |refusal: Refusal| (refusal, Some(tracking_id.clone()));
 
     let snapshot = node.store.snapshot();
-    let Some(namespace) = snapshot.namespace_for_host(host_of(&authority)).map(|namespace| namespace.name.clone()) else {
+    let Some(namespace) = snapshot.namespace_for_host(host_of(&authority)).map(|namespace| namespace.name.clone())
+    else {
         return Err(known(Refusal::not_found(hybridrelay::protocol::refusal::ENDPOINT_DOES_NOT_EXIST)));
     };
     let secure = secure || is_secure_at_proxy(node, &request, peer);
     let wants_websocket = Handshake::is_wanted(&request);
-    let visit = Visit { request, target, snapshot, namespace, authority, peer, secure, tracking_id: tracking_id.clone() };
+    let visit =
+        Visit { request, target, snapshot, namespace, authority, peer, secure, tracking_id: tracking_id.clone() };
     let any_path = || visit.entity().is_some_and(|(entity, _)| entity.websocket == WebSocketPaths::AnyPath);
 
     let response = if visit.target.is_hc {
         if !wants_websocket {
             // A rendezvous or control address that is visited by something else than a WebSocket client.
-            let text = "This address is for WebSocket connections: the handshake does not ask for an upgrade to websocket";
+            let text =
+                "This address is for WebSocket connections: the handshake does not ask for an upgrade to websocket";
             return Err(known(Refusal::bad_request(text)));
         }
         let handshake = Handshake::check(&visit.request).map_err(known)?;
@@ -230,7 +234,8 @@ fn authority<B>(request: &Request<B>) -> String {
     let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = header.or(request.uri().authority().map(|authority| authority.as_str())).unwrap_or_default();
     // It goes into reason phrases and addresses: only what a host may hold.
-    let allowed = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | ':' | '[' | ']');
+    let allowed =
+        |character: &char| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_' | ':' | '[' | ']');
     authority.chars().filter(allowed).collect()
 }
 

@@ -12,10 +12,8 @@ use crate::refusal::{Body, Refusal};
 
 /// Answers a request that is no WebSocket handshake.
 pub(crate) fn request(node: &Node, visit: &Visit) -> Result<Response<Body>, Refusal> {
-    let namespace = visit
-        .snapshot
-        .namespace(&visit.namespace)
-        .ok_or_else(|| Refusal::not_found(ENDPOINT_DOES_NOT_EXIST))?;
+    let namespace =
+        visit.snapshot.namespace(&visit.namespace).ok_or_else(|| Refusal::not_found(ENDPOINT_DOES_NOT_EXIST))?;
     let entity = visit.entity().map(|(entity, _)| entity);
     if visit.target.path.is_empty() {
         // Nothing is said about the namespace (protocol.md 10, decision 44).
@@ -36,5 +34,10 @@ pub(crate) fn request(node: &Node, visit: &Visit) -> Result<Response<Body>, Refu
 fn token(visit: &Visit) -> Option<&str> {
     let fields: &HeaderMap = visit.request.headers();
     let field = |name: header::HeaderName| fields.get(name).and_then(|token| token.to_str().ok());
-    visit.target.token.as_deref().or_else(|| field(headers::SERVICE_BUS_AUTHORIZATION)).or_else(|| field(header::AUTHORIZATION))
+    visit
+        .target
+        .token
+        .as_deref()
+        .or_else(|| field(headers::SERVICE_BUS_AUTHORIZATION))
+        .or_else(|| field(header::AUTHORIZATION))
 }

@@ -189,9 +189,8 @@ impl LocalRelayBuilder {
         let key = STANDARD.encode(self.env.random::<32>());
         let public = if self.anonymous { vec!["*".to_owned()] } else { Vec::new() };
         let policy = AutoCreate { public, websocket: WebSocketPaths::AnyPath, limit: 0 };
-        let namespace = Namespace::new(NAMESPACE)
-            .with_rule(Rule::new(RULE, Rights::MANAGE, key.clone()))
-            .with_auto_create(policy);
+        let namespace =
+            Namespace::new(NAMESPACE).with_rule(Rule::new(RULE, Rights::MANAGE, key.clone())).with_auto_create(policy);
         let store = MemoryStore::new([namespace]);
         let relay =
             Relay::builder().listen(listen).store(store.clone()).config(self.config).env(self.env).build().start();

@@ -59,7 +59,10 @@ impl Refusal {
     }
 
     pub(crate) fn busy(text: impl Into<String>) -> Self {
-        Self { retry_after: Some(Duration::from_secs(1)), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text) }
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text)
+        }
     }
 
     pub(crate) fn timed_out(text: impl Into<String>) -> Self {

@@ -15,10 +15,10 @@ use tokio::sync::{Semaphore, watch};
 use crate::config::{Config, ListenAddress};
 use crate::directory::embedded::Embedded;
 use crate::directory::{Directory, EntityKey, ListenerRecord};
+use crate::edge;
 use crate::node::{Endings, Node, Stage, Waiting};
 use crate::rendezvous::{Ending, Tickets};
 use crate::store::{MemoryStore, Store};
-use crate::edge;
 
 /// A relay that is ready to start: made by [`Relay::builder`].
 pub struct Relay {

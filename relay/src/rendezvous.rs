@@ -12,7 +12,7 @@ use hybridrelay::protocol::{Accept, JSON_LIMIT, TrackingId};
 use hyper_util::rt::TokioIo;
 
 use crate::auth;
-use crate::directory::{Delivery, DeliverError, EntityKey, ListenerId, ListenerRecord, Replies};
+use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Replies};
 use crate::edge::{Handshake, SocketPermit, Visit, offered_subprotocols};
 use crate::namespace::Right;
 use crate::node::{Node, OpenConnection};
@@ -53,7 +53,11 @@ pub(crate) async fn connect(
     );
     match invite(node, &visit, &key).await? {
         Answer::Accepted(leg) => {
-            let sender = PendingLeg { upgrade: hyper::upgrade::on(&mut visit.request), permit, subprotocol: leg.subprotocol.clone() };
+            let sender = PendingLeg {
+                upgrade: hyper::upgrade::on(&mut visit.request),
+                permit,
+                subprotocol: leg.subprotocol.clone(),
+            };
             let response = handshake.answer(&visit.tracking_id, leg.subprotocol.as_deref());
             node.env.spawn(join(node.clone(), key, visit.tracking_id, sender, leg));
             Ok(response)

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_host_that_is_named_wins_over_any_host() {
-        let snapshot = MemoryStore::new([Namespace::new("any"), Namespace::new("b").with_hosts(["b.example"])]).snapshot();
+        let snapshot =
+            MemoryStore::new([Namespace::new("any"), Namespace::new("b").with_hosts(["b.example"])]).snapshot();
         assert_eq!(snapshot.namespace_for_host("B.example").map(|n| n.name.as_str()), Some("b"));
         assert_eq!(snapshot.namespace_for_host("c.example").map(|n| n.name.as_str()), Some("any"));
     }

@@ -184,7 +184,9 @@ impl Open {
             Ok(FromListener::RenewToken(renewal)) => self.renew(&renewal.token),
             // Nothing was asked, so the answer is to something finished: it is swallowed with its body (protocol.md 5.5).
             Ok(FromListener::Response(response)) => self.body_follows = response.body,
-            Ok(unknown) => tracing::debug!(tracking_id = %self.channel.tracking_id, ?unknown, "an unknown command was ignored"),
+            Ok(unknown) => {
+                tracing::debug!(tracking_id = %self.channel.tracking_id, ?unknown, "an unknown command was ignored")
+            }
             Err(error) => return Err(closing(error.close_code(), &error.to_string())),
         }
         Ok(())
@@ -213,7 +215,8 @@ impl Open {
         let channel = &self.channel;
         let snapshot = channel.node.store.snapshot();
         let namespace = snapshot.namespace(&channel.namespace);
-        let Some((namespace, entity)) = namespace.and_then(|namespace| Some((namespace, namespace.entity(channel.key.path())?)))
+        let Some((namespace, entity)) =
+            namespace.and_then(|namespace| Some((namespace, namespace.entity(channel.key.path())?)))
         else {
             return Err(closing(close::GOING_AWAY, "The endpoint was deleted"));
         };
@@ -322,7 +325,9 @@ fn closing(code: u16, reason: &str) -> End {
 fn broken(error: &WsError) -> End {
     match error {
         WsError::Utf8(_) => closing(close::INVALID_DATA, "text is not UTF-8"),
-        WsError::Capacity(CapacityError::MessageTooLong { .. }) => closing(close::TOO_BIG, "a control message is too long"),
+        WsError::Capacity(CapacityError::MessageTooLong { .. }) => {
+            closing(close::TOO_BIG, "a control message is too long")
+        }
         WsError::Capacity(_) | WsError::WriteBufferFull(_) => closing(close::TOO_BIG, "too much at once"),
         WsError::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
             End::Gone("the listener ended the connection")

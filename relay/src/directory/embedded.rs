@@ -9,7 +9,7 @@ use hybridrelay::env::{BoxFuture, Env};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{
-    Delivery, DeliverError, Directory, EntityKey, Inbound, Lease, ListenerId, ListenerRecord, Presence, RegisterError,
+    DeliverError, Delivery, Directory, EntityKey, Inbound, Lease, ListenerId, ListenerRecord, Presence, RegisterError,
     Replies,
 };
 use crate::config::Config;
@@ -238,10 +238,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_delivery_to_a_full_queue_waits_and_then_fails() {
-        for edit in [
-            (|config: &mut Config| config.limits.queued_deliveries = 1) as fn(&mut Config),
-            |config: &mut Config| config.limits.queued_bytes = 100,
-        ] {
+        for edit in
+            [(|config: &mut Config| config.limits.queued_deliveries = 1) as fn(&mut Config), |config: &mut Config| {
+                config.limits.queued_bytes = 100
+            }]
+        {
             let directory = directory(edit);
             let mut lease = directory.register(record(&directory, 1)).expect("room");
             let _replies = directory.deliver(ListenerId(1), delivery(80)).await.expect("room");

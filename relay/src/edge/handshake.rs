@@ -40,7 +40,9 @@ impl Handshake {
             return Err(Refusal::upgrade_required());
         }
         let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
-        let (Some(key), None) = (keys.next(), keys.next()) else { return refuse("has not exactly one Sec-WebSocket-Key") };
+        let (Some(key), None) = (keys.next(), keys.next()) else {
+            return refuse("has not exactly one Sec-WebSocket-Key");
+        };
         if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
             return refuse("has a Sec-WebSocket-Key that is not 16 bytes in base64");
         }
