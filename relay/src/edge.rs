@@ -71,10 +71,11 @@ pub(crate) async fn accept(
     tls: Option<Arc<ServerConfig>>,
     sockets: Arc<Semaphore>,
 ) {
+    let serving = node.serving.enter();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = node.draining() => return,
+            _ = node.draining() => break,
             accepted = acceptor.accept() => accepted,
         };
         match accepted {
@@ -91,6 +92,9 @@ pub(crate) async fn accept(
             }
         }
     }
+    // In this order: who waits for the relay's end may bind the address again.
+    drop(acceptor);
+    drop(serving);
 }
 
 /// Serves one socket until it is upgraded or ends.

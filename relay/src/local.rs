@@ -197,3 +197,26 @@ impl LocalRelayBuilder {
         Ok(LocalRelay { handle: relay.await?, store, key, ca_pem })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hybridrelay::{Listener, Status};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn listeners_have_been_told_when_the_relay_has_shut_down() {
+        let relay = LocalRelay::start().await.expect("a free port");
+        let listener = Listener::builder(relay.connection_string("hyco")).open().await.expect("online");
+        relay.shutdown(Duration::from_secs(10)).await;
+
+        let mut status = listener.status();
+        let error = loop {
+            if let Some(Status::Offline { error, .. }) = status.changed().await {
+                break error;
+            }
+        };
+        assert_eq!(error.close_code(), Some(1001), "{error:?}");
+        assert!(error.reason().is_some_and(|reason| reason.contains("ServiceShuttingDown")), "{error:?}");
+    }
+}

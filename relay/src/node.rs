@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,7 +27,9 @@ pub(crate) struct Node {
     /// How far the relay's own end has come; everything long-lived watches it.
     pub(crate) stage: watch::Sender<Stage>,
     /// Relayed connections that are open.
-    pub(crate) open: AtomicUsize,
+    pub(crate) open: Census,
+    /// Bound addresses and control channels.
+    pub(crate) serving: Census,
 }
 
 /// The life of a relay.
@@ -154,19 +155,33 @@ fn leave<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     }
 }
 
-/// Counts an open relayed connection until dropped.
-pub(crate) struct OpenConnection(Arc<Node>);
+/// Counts what lives, so that the end of a relay can wait for it.
+#[derive(Default)]
+pub(crate) struct Census(watch::Sender<usize>);
 
-impl OpenConnection {
-    pub(crate) fn new(node: &Arc<Node>) -> Self {
-        node.open.fetch_add(1, Ordering::Relaxed);
-        Self(node.clone())
+/// Is counted until dropped.
+pub(crate) struct Counted(watch::Sender<usize>);
+
+impl Census {
+    pub(crate) fn enter(&self) -> Counted {
+        self.0.send_modify(|count| *count += 1);
+        Counted(self.0.clone())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        *self.0.borrow()
+    }
+
+    /// Completes when nothing is counted.
+    pub(crate) async fn empty(&self) {
+        // The sender is in the census, so this cannot fail.
+        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }
 }
 
-impl Drop for OpenConnection {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 

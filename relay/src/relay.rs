@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hybridrelay::env::{Acceptor, Env};
@@ -16,7 +15,7 @@ use crate::config::{Config, ListenAddress};
 use crate::directory::embedded::Embedded;
 use crate::directory::{Directory, EntityKey, ListenerRecord};
 use crate::edge;
-use crate::node::{Endings, Node, Stage, Waiting};
+use crate::node::{Census, Endings, Node, Stage, Waiting};
 use crate::rendezvous::{Ending, Tickets};
 use crate::store::{MemoryStore, Store};
 
@@ -74,7 +73,8 @@ impl Relay {
             endings: Endings::default(),
             waiting: Waiting::default(),
             stage: watch::Sender::new(Stage::Running),
-            open: AtomicUsize::new(0),
+            open: Census::default(),
+            serving: Census::default(),
         });
         for (acceptor, tls) in bound {
             node.env.spawn(edge::accept(node.clone(), acceptor, tls, sockets.clone()));
@@ -130,7 +130,7 @@ impl RelayHandle {
 
     /// How many relayed connections are open.
     pub fn connections(&self) -> usize {
-        self.node.open.load(Ordering::Relaxed)
+        self.node.open.count()
     }
 
     /// The listeners that are online under a hybrid connection.
@@ -153,28 +153,18 @@ impl RelayHandle {
     }
 
     /// Ends the relay in good order: takes nothing new, closes control channels with 1001, gives relayed connections `drain` to end
-    /// by themselves, then closes them with 1001 and cuts what is left. Returns when everything has ended.
+    /// by themselves, then closes them with 1001 and cuts what is left. Returns when everything has ended: the listeners were told
+    /// and the addresses are free again.
     pub async fn shutdown(self, drain: Duration) {
-        let node = &self.node;
-        let until = node.env.now() + drain;
-        node.stage.send_replace(Stage::Draining(until));
+        let (node, env) = (&self.node, &self.node.env);
+        node.stage.send_replace(Stage::Draining(env.now() + drain));
         let farewell = node.config.timings.control_close.min(drain);
-        self.wait_until_idle(drain.saturating_sub(farewell)).await;
+        let _ = env.timeout(drain.saturating_sub(farewell), node.open.empty()).await;
         let close = CloseFrame { code: close::GOING_AWAY, reason: "ServiceShuttingDown".to_owned() };
-        node.endings.end_unless(|_| false, &Ending::Drain { close, until: node.env.now() + farewell });
-        self.wait_until_idle(farewell + Duration::from_secs(1)).await;
+        node.endings.end_unless(|_| false, &Ending::Drain { close, until: env.now() + farewell });
+        let ended = async { tokio::join!(node.open.empty(), node.serving.empty()) };
+        let _ = env.timeout(farewell + Duration::from_secs(1), ended).await;
         // Dropping the handle cuts what is left.
-    }
-
-    /// Waits until no connection is relayed, at most so long.
-    async fn wait_until_idle(&self, limit: Duration) {
-        let env = &self.node.env;
-        let idle = async {
-            while self.connections() > 0 {
-                env.sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let _ = env.timeout(limit, idle).await;
     }
 }
 

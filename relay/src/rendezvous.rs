@@ -15,7 +15,7 @@ use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Replies};
 use crate::edge::{Handshake, SocketPermit, Visit, offered_subprotocols};
 use crate::namespace::Right;
-use crate::node::{Node, OpenConnection};
+use crate::node::Node;
 use crate::refusal::{Body, Refusal, set_reason, set_tracking_id};
 
 mod dial;
@@ -207,7 +207,7 @@ fn rejected(tracking_id: &TrackingId, rejection: &Rejection) -> Response<Body> {
 
 /// Joins both sides once both handshakes are through, until both are done.
 async fn join(node: Arc<Node>, key: EntityKey, tracking_id: TrackingId, sender: PendingLeg, listener: PendingLeg) {
-    let _open = OpenConnection::new(&node);
+    let _open = node.open.enter();
     let end = node.endings.subscribe(&key);
     let limit = node.config.timings.upgrade;
     let both = async { tokio::join!(upgraded(sender), upgraded(listener)) };

@@ -21,7 +21,7 @@ use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, Inbound, Lease, Reply};
 use crate::edge::SocketPermit;
 use crate::namespace::Right;
-use crate::node::{Node, Stage};
+use crate::node::{Counted, Node, Stage};
 
 /// Timers that follow the wall clock look again at least this often, so that a clock that jumps is noticed.
 const WALL_CLOCK_CHECK: Duration = Duration::from_secs(60);
@@ -35,6 +35,7 @@ pub(super) struct Channel {
     pub(super) lease: Lease,
     pub(super) announce: Option<Features>,
     pub(super) _permit: SocketPermit,
+    pub(super) _serving: Counted,
 }
 
 /// Why a channel ends.
