@@ -38,9 +38,23 @@ pub struct LocalRelayBuilder {
     env: Env,
     config: Config,
     port: u16,
+    key: Option<String>,
     anonymous: bool,
     #[cfg(feature = "dev-ca")]
-    tls: bool,
+    tls: Tls,
+}
+
+/// Whether the relay speaks TLS, and by which authority.
+#[cfg(feature = "dev-ca")]
+#[derive(Default)]
+enum Tls {
+    #[default]
+    Off,
+    Ephemeral,
+    By {
+        ca_pem: String,
+        server_config: std::sync::Arc<rustls::ServerConfig>,
+    },
 }
 
 impl LocalRelay {
@@ -156,6 +170,13 @@ impl LocalRelayBuilder {
         self
     }
 
+    /// The key of the one rule. Default: a random one. A relay that is started again with the same port and key is the same to its
+    /// clients.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     /// Lets senders in without a token.
     pub fn anonymous(mut self, yes: bool) -> Self {
         self.anonymous = yes;
@@ -165,7 +186,14 @@ impl LocalRelayBuilder {
     /// With TLS, by a certificate authority made for this relay; see [`LocalRelay::ca_pem`].
     #[cfg(feature = "dev-ca")]
     pub fn tls(mut self, yes: bool) -> Self {
-        self.tls = yes;
+        self.tls = if yes { Tls::Ephemeral } else { Tls::Off };
+        self
+    }
+
+    /// With TLS, by an authority that outlives the relay, so that a relay that is started again is still trusted.
+    #[cfg(feature = "dev-ca")]
+    pub fn dev_ca(mut self, ca: &crate::dev_ca::DevCa) -> Self {
+        self.tls = Tls::By { ca_pem: ca.ca_pem().to_owned(), server_config: ca.server_config() };
         self
     }
 
@@ -177,16 +205,18 @@ impl LocalRelayBuilder {
     pub async fn start(self) -> Result<LocalRelay> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         #[cfg(feature = "dev-ca")]
-        let (listen, ca_pem) = if self.tls {
-            let ca = crate::dev_ca::DevCa::ephemeral(&self.env, &[])?;
-            (ListenAddress::tls(address, ca.server_config()), Some(ca.ca_pem().to_owned()))
-        } else {
-            (ListenAddress::plain(address), None)
+        let (listen, ca_pem) = match self.tls {
+            Tls::Off => (ListenAddress::plain(address), None),
+            Tls::Ephemeral => {
+                let ca = crate::dev_ca::DevCa::ephemeral(&self.env, &[])?;
+                (ListenAddress::tls(address, ca.server_config()), Some(ca.ca_pem().to_owned()))
+            }
+            Tls::By { ca_pem, server_config } => (ListenAddress::tls(address, server_config), Some(ca_pem)),
         };
         #[cfg(not(feature = "dev-ca"))]
         let (listen, ca_pem) = (ListenAddress::plain(address), None);
 
-        let key = STANDARD.encode(self.env.random::<32>());
+        let key = self.key.unwrap_or_else(|| STANDARD.encode(self.env.random::<32>()));
         let public = if self.anonymous { vec!["*".to_owned()] } else { Vec::new() };
         let policy = AutoCreate { public, websocket: WebSocketPaths::AnyPath, limit: 0 };
         let namespace =
@@ -200,7 +230,7 @@ impl LocalRelayBuilder {
 
 #[cfg(test)]
 mod tests {
-    use hybridrelay::{Listener, Status};
+    use hybridrelay::{Listener, Message, Status};
 
     use super::*;
 
@@ -218,5 +248,28 @@ mod tests {
         };
         assert_eq!(error.close_code(), Some(1001), "{error:?}");
         assert!(error.reason().is_some_and(|reason| reason.contains("ServiceShuttingDown")), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_relay_started_again_with_the_same_port_and_key_gets_its_listeners_back() {
+        let first = LocalRelay::start().await.expect("a free port");
+        let (port, key) = (first.local_addr().port(), first.key().to_owned());
+        let connection_string = first.connection_string("hyco");
+        let listener = Listener::builder(&connection_string).open().await.expect("online");
+        first.shutdown(Duration::ZERO).await;
+
+        let second = LocalRelay::builder().port(port).key(key).start().await.expect("the port is free again");
+        assert_eq!(second.connection_string("hyco"), connection_string);
+        let mut online = second.watch_listeners("hyco");
+        online.wait_for(|online| *online == 1).await.expect("the relay runs");
+        let accepting = async {
+            let Ok(Some(hybridrelay::Incoming::Connect(sender))) = listener.accept().await else {
+                panic!("a sender was expected")
+            };
+            sender.accept().await.expect("accepted").send("hello again").await.expect("sent");
+        };
+        let (connection, ()) = tokio::join!(hybridrelay::connect(&connection_string), accepting);
+        let received = connection.expect("connected").receive().await.expect("received");
+        assert_eq!(received, Some(Message::from("hello again")));
     }
 }
