@@ -21,7 +21,7 @@ use crate::store::{MemoryStore, Store};
 
 /// A relay that is ready to start: made by [`Relay::builder`].
 pub struct Relay {
-    listen: Vec<ListenAddress>,
+    listen: Vec<Listen>,
     store: Arc<dyn Store>,
     config: Config,
     env: Env,
@@ -31,10 +31,16 @@ pub struct Relay {
 #[derive(Default)]
 #[must_use = "a builder does nothing until it is built and started"]
 pub struct RelayBuilder {
-    listen: Vec<ListenAddress>,
+    listen: Vec<Listen>,
     store: Option<Arc<dyn Store>>,
     config: Config,
     env: Env,
+}
+
+/// A socket to serve on.
+enum Listen {
+    At(ListenAddress),
+    Bound(Box<dyn Acceptor>, Option<Arc<ServerConfig>>),
 }
 
 impl Relay {
@@ -53,7 +59,14 @@ impl Relay {
             return Err(Error::new(ErrorKind::InvalidArgument, "the relay has no address to listen on"));
         }
         let mut bound: Vec<(Box<dyn Acceptor>, Option<Arc<ServerConfig>>)> = Vec::new();
-        for address in self.listen {
+        for listen in self.listen {
+            let address = match listen {
+                Listen::At(address) => address,
+                Listen::Bound(acceptor, tls) => {
+                    bound.push((acceptor, tls));
+                    continue;
+                }
+            };
             let acceptor = self.env.bind(address.addr).await.map_err(|error| {
                 Error::new(ErrorKind::Network, format!("cannot listen on {}", address.addr))
                     .with_reason(error.to_string())
@@ -87,7 +100,14 @@ impl Relay {
 impl RelayBuilder {
     /// Adds an address to listen on.
     pub fn listen(mut self, address: ListenAddress) -> Self {
-        self.listen.push(address);
+        self.listen.push(Listen::At(address));
+        self
+    }
+
+    /// Adds a socket that was bound before, with TLS if there is a configuration: for programs that choose among several ports or
+    /// inherit their sockets.
+    pub fn listen_on(mut self, acceptor: Box<dyn Acceptor>, tls: Option<Arc<ServerConfig>>) -> Self {
+        self.listen.push(Listen::Bound(acceptor, tls));
         self
     }
 
