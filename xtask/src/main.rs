@@ -1,2 +1,44 @@
-//! placeholder
-fn main() {}
+//! The task runner that people and CI share: `cargo xtask <task>`.
+//!
+//! One module per task; each runs commands, says which one it runs, and stops at the first that fails.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use xshell::Shell;
+
+mod check;
+mod setup;
+mod test;
+
+/// Tasks of the hybridrelay workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Set up what the tests need and run all of them.
+    Test(test::Options),
+    /// Check form: formatting, lints, documentation, dependencies, fuzz targets. Runs no test.
+    Check,
+}
+
+fn main() -> ExitCode {
+    match run(&Task::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<()> {
+    let sh = Shell::new()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands in the workspace")?;
+    sh.change_dir(root);
+    match task {
+        Task::Test(options) => test::run(&sh, options),
+        Task::Check => check::run(&sh),
+    }
+}

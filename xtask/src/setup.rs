@@ -1,0 +1,15 @@
+//! What the tests need: programs of the system, and the clients of other languages that stand opposite to ours.
+//!
+//! Nothing is installed twice, and nothing is built before everything is there.
+
+use anyhow::Result;
+use xshell::Shell;
+
+mod interop;
+mod programs;
+
+pub(crate) fn run(sh: &Shell) -> Result<()> {
+    programs::require(sh)?;
+    interop::node(sh)?;
+    interop::python(sh)
+}

@@ -1,0 +1,157 @@
+//! Programs that the tests start. As root on Debian, missing ones are installed; elsewhere they are named, all at once.
+
+use std::fmt::Write;
+
+use anyhow::{Result, bail};
+use xshell::{Shell, cmd};
+
+/// A C compiler is not among them although aws-lc-sys needs one: this program was linked by it.
+const PROGRAMS: &[Program] = &[
+    Program {
+        name: "chromium",
+        probe: Probe::OnPath("chromium"),
+        from: Source::Debian("chromium"),
+        why: "a browser's WebSocket is one of the senders",
+    },
+    Program {
+        name: "curl",
+        probe: Probe::OnPath("curl"),
+        from: Source::Debian("curl"),
+        why: "an HTTP client that is not ours asks the relay",
+    },
+    Program {
+        name: "ip",
+        probe: Probe::OnPath("ip"),
+        from: Source::Debian("iproute2"),
+        why: "fault tests build network namespaces",
+    },
+    Program {
+        name: "nft",
+        probe: Probe::OnPath("nft"),
+        from: Source::Debian("nftables"),
+        why: "fault tests drop and refuse packets there",
+    },
+    Program {
+        name: "openssl",
+        probe: Probe::OnPath("openssl"),
+        from: Source::Debian("openssl"),
+        why: "a TLS stack that is not ours looks at certificates",
+    },
+    Program {
+        name: "python3 with venv",
+        probe: Probe::PythonWithVenv,
+        from: Source::Debian("python3-venv"),
+        why: "the websockets package is one of the senders",
+    },
+    Program {
+        name: "node 20 or later",
+        probe: Probe::Node(20),
+        from: Source::Elsewhere("Debian 13's nodejs, or https://nodejs.org"),
+        why: "the official clients run on it",
+    },
+    Program {
+        name: "npm",
+        probe: Probe::OnPath("npm"),
+        from: Source::Elsewhere("it comes with node, or is Debian's npm"),
+        why: "the official clients are its packages",
+    },
+];
+
+struct Program {
+    name: &'static str,
+    probe: Probe,
+    from: Source,
+    why: &'static str,
+}
+
+enum Probe {
+    OnPath(&'static str),
+    /// At least this major version.
+    Node(u32),
+    /// Debian keeps venv's pip apart from python3.
+    PythonWithVenv,
+}
+
+enum Source {
+    /// A package that every supported Debian has.
+    Debian(&'static str),
+    /// Not installed by us.
+    Elsewhere(&'static str),
+}
+
+impl Program {
+    fn is_missing(&self, sh: &Shell) -> bool {
+        match self.probe {
+            Probe::OnPath(name) => !is_on_path(sh, name),
+            Probe::Node(least) => node_major(sh).is_none_or(|major| major < least),
+            Probe::PythonWithVenv => cmd!(sh, "python3 -c 'import ensurepip, venv'").quiet().output().is_err(),
+        }
+    }
+
+    fn debian_package(&self) -> Option<&'static str> {
+        match self.from {
+            Source::Debian(package) => Some(package),
+            Source::Elsewhere(_) => None,
+        }
+    }
+}
+
+/// Makes sure that every program is there.
+pub(super) fn require(sh: &Shell) -> Result<()> {
+    // Debian keeps `ip` and `nft` where an ordinary user's PATH does not look.
+    let path = sh.var("PATH").unwrap_or_default();
+    sh.set_var("PATH", format!("{path}:/usr/sbin:/sbin"));
+
+    let mut missing = missing(sh);
+    if missing.iter().any(|program| program.debian_package().is_some()) && may_install(sh) {
+        install(sh, &missing)?;
+        missing = self::missing(sh);
+    }
+    if missing.is_empty() { Ok(()) } else { bail!(explain(&missing)) }
+}
+
+fn missing(sh: &Shell) -> Vec<&'static Program> {
+    PROGRAMS.iter().filter(|program| program.is_missing(sh)).collect()
+}
+
+fn is_on_path(sh: &Shell, name: &str) -> bool {
+    let path = sh.var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+}
+
+fn node_major(sh: &Shell) -> Option<u32> {
+    let version = cmd!(sh, "node --version").quiet().ignore_stderr().read().ok()?;
+    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+fn may_install(sh: &Shell) -> bool {
+    let is_root = cmd!(sh, "id -u").quiet().read().is_ok_and(|id| id.trim() == "0");
+    is_root && sh.path_exists("/etc/debian_version") && is_on_path(sh, "apt-get")
+}
+
+fn install(sh: &Shell, missing: &[&Program]) -> Result<()> {
+    let packages: Vec<_> = missing.iter().filter_map(|program| program.debian_package()).collect();
+    let _frontend = sh.push_env("DEBIAN_FRONTEND", "noninteractive");
+    // A foreign source that cannot be reached must not stop what the others have; the install is what counts.
+    cmd!(sh, "apt-get update --quiet").ignore_status().run()?;
+    cmd!(sh, "apt-get install --yes --quiet --no-install-recommends {packages...}").run()?;
+    Ok(())
+}
+
+/// Everything that is missing, why it is wanted and where to get it.
+fn explain(missing: &[&Program]) -> String {
+    let mut text = "the tests need programs that are not here:".to_owned();
+    for Program { name, why, from, .. } in missing {
+        let from = match from {
+            Source::Debian(package) => format!("Debian's {package}"),
+            Source::Elsewhere(place) => (*place).to_owned(),
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {name:<20}{why} ({from})");
+    }
+    let packages: Vec<_> = missing.iter().filter_map(|program| program.debian_package()).collect();
+    if !packages.is_empty() {
+        let _ = write!(text, "\non Debian: apt-get install {}", packages.join(" "));
+    }
+    text
+}

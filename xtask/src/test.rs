@@ -1,0 +1,29 @@
+//! `cargo xtask test`: everything that the tests need, then all of them.
+
+use anyhow::Result;
+use clap::Args;
+use xshell::{Shell, cmd};
+
+use crate::setup;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run the tests without a look at what they need.
+    #[arg(long)]
+    no_setup: bool,
+    /// For the test binaries: a filter on names, or their options, such as `-- --nocapture`.
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
+    if !options.no_setup {
+        setup::run(sh)?;
+    }
+    // Tests that start the programs find them built, and with the same features as everything else.
+    let selection = ["--workspace", "--all-features", "--locked"];
+    cmd!(sh, "cargo build {selection...} --bins --tests").run()?;
+    let args = &options.args;
+    cmd!(sh, "cargo test {selection...} -- {args...}").run()?;
+    Ok(())
+}
