@@ -22,6 +22,9 @@ const KEYS: [&str; 8] = [
 /// The longest key name and key (protocol.md 1.2).
 const MAX_KEY: usize = 256;
 
+/// An `OperationTimeout` is shorter: the days that a TimeSpan of .NET can hold, in a round number.
+const MAX_DAYS: u64 = 10_000_000;
+
 /// A parsed connection string, such as
 /// `Endpoint=sb://relay.example.net/;SharedAccessKeyName=rule;SharedAccessKey=…;EntityPath=hyco`.
 ///
@@ -135,8 +138,9 @@ impl ConnectionString {
         }
         if let Some(timeout) = self.operation_timeout {
             let seconds = timeout.as_secs();
-            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-            text.push_str(&format!("OperationTimeout={hours:02}:{minutes:02}:{:02}", seconds % 60));
+            let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+            let days = if days > 0 { format!("{days}.") } else { String::new() };
+            text.push_str(&format!("OperationTimeout={days}{hours:02}:{minutes:02}:{:02}", seconds % 60));
             if timeout.subsec_nanos() > 0 {
                 text.push_str(&format!(".{:07}", timeout.subsec_nanos() / 100));
             }
@@ -268,8 +272,9 @@ fn parse_credential(
 /// `[d.]hh:mm:ss[.fffffff]` as .NET writes it, or whole seconds as Java does.
 fn parse_timeout(value: &str) -> Result<Duration> {
     let parsed = if value.contains(':') { parse_time_span(value) } else { value.parse().ok().map(Duration::from_secs) };
-    parsed.filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
-        Error::invalid(format!("OperationTimeout {value:?} is not a positive duration"))
+    let is_usable = |timeout: &Duration| !timeout.is_zero() && timeout.as_secs() < MAX_DAYS * 86_400;
+    parsed.filter(is_usable).ok_or_else(|| {
+        Error::invalid(format!("OperationTimeout {value:?} is not a positive duration of less than {MAX_DAYS} days"))
             .with_hint("write hh:mm:ss, such as 00:01:30, or whole seconds, such as 90")
     })
 }
@@ -283,10 +288,8 @@ fn parse_time_span(value: &str) -> Option<Duration> {
     let (days, hours) = hours.split_once('.').unwrap_or(("0", hours));
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
     let number = |text: &str, limit: u64| text.parse::<u64>().ok().filter(|number| *number < limit);
-    let whole = number(days, 10_000_000)? * 86_400
-        + number(hours, 24)? * 3600
-        + number(minutes, 60)? * 60
-        + number(seconds, 60)?;
+    let whole =
+        number(days, MAX_DAYS)? * 86_400 + number(hours, 24)? * 3600 + number(minutes, 60)? * 60 + number(seconds, 60)?;
     if fraction.is_empty() || fraction.len() > 7 {
         return None;
     }
@@ -332,11 +335,13 @@ mod tests {
 
     #[test]
     fn both_notations_of_the_timeout_are_read() {
-        for (text, millis) in [("90", 90_000), ("00:01:30", 90_000), ("1.00:00:00.5", 86_400_500)] {
+        for (text, millis) in
+            [("90", 90_000), ("00:01:30", 90_000), ("1.00:00:00.5", 86_400_500), ("90000", 90_000_000)]
+        {
             let parsed = parse(&format!("Endpoint=sb://h/;OperationTimeout={text}")).unwrap();
             assert_eq!(parsed.operation_timeout(), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["0", "00:00:00", "-5", "1:2", "00:61:00", "x"] {
+        for text in ["0", "00:00:00", "-5", "1:2", "00:61:00", "x", "18446744073709551615", "10000000.00:00:00"] {
             let error = parse(&format!("Endpoint=sb://h/;OperationTimeout={text}")).unwrap_err();
             assert!(error.to_string().contains("OperationTimeout"), "{text}: {error}");
         }
@@ -392,7 +397,8 @@ mod tests {
             port in proptest::option::of(1u16..),
             entity in proptest::option::of("[a-zA-Z0-9][a-zA-Z0-9._/-]{0,10}[a-zA-Z0-9]"),
             key in "[A-Za-z0-9+/=]{1,50}",
-            tenths_of_micros in 1u64..10_000_000_000_000,
+            seconds in 0..MAX_DAYS * 86_400,
+            ticks in 1u32..10_000_000,
             emulator: bool,
         ) {
             prop_assume!(!entity.as_deref().unwrap_or("").contains("//"));
@@ -400,7 +406,7 @@ mod tests {
             let entity = entity.map(|entity| format!(";EntityPath={entity}")).unwrap_or_default();
             let text = format!("Endpoint=sb://{host}{port}/{entity};SharedAccessKeyName=n;SharedAccessKey={key};UseDevelopmentEmulator={emulator}");
             let mut parsed = parse(&text).unwrap();
-            parsed.operation_timeout = Some(Duration::from_nanos(tenths_of_micros * 100).min(Duration::from_secs(86_399)));
+            parsed.operation_timeout = Some(Duration::new(seconds, ticks * 100));
             prop_assert_eq!(parse(&parsed.to_connection_string()).unwrap(), parsed);
         }
     }
