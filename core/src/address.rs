@@ -303,7 +303,11 @@ fn split_authority(authority: &str) -> Result<(String, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => {
             host.parse::<Ipv6Addr>().map_err(|_| Error::invalid(format!("{host:?} is not an IPv6 address")))?;
-            (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some(rest) }))
+            match rest.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if rest.is_empty() => (host, None),
+                None => return Err(Error::invalid("what follows the IPv6 address is not a port")),
+            }
         }
         None => match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -396,6 +400,7 @@ mod tests {
             "sb://u:p@h/x",
             "sb://h/x?y",
             "sb://[::g]/x",
+            "sb://[::1]443/x",
             "sb://h h/x",
         ] {
             assert!(text.parse::<RelayAddress>().is_err(), "{text}");
