@@ -22,6 +22,9 @@ mod system;
 
 pub use metered::Metered;
 
+/// What stands for a wait that ends beyond every clock: a peer may ask for one (`Retry-After`), a program for no limit.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -139,7 +142,8 @@ impl Env {
 
     /// Completes after `duration`.
     pub fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        self.0.sleep_until(self.now() + duration)
+        let now = self.now();
+        self.0.sleep_until(now.checked_add(duration).unwrap_or(now + FOREVER))
     }
 
     /// Completes when the monotonic clock reaches `deadline`.
@@ -187,5 +191,16 @@ impl Default for Env {
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Env")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_beyond_every_clock_is_a_long_wait() {
+        let env = Env::system();
+        assert_eq!(env.timeout(Duration::MAX, async { 7 }).await, Some(7));
     }
 }
