@@ -1,1 +1,3 @@
-//! placeholder
+//! What the test binaries of this crate share.
+
+pub mod wire;

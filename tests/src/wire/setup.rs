@@ -1,0 +1,76 @@
+//! Relays to test against, and SDK ends that meet on them.
+
+use hybridrelay::{Connection, Incoming, IncomingConnect, Listener, ListenerBuilder, Sender, SenderBuilder};
+use hybridrelay_relay::LocalRelay;
+
+use super::Soon;
+
+/// The hybrid connection of tests that need only one.
+pub const HYCO: &str = "hyco";
+
+/// A relay in plain text and one with TLS: what must hold for both is tested on both.
+pub async fn plain_and_tls() -> [LocalRelay; 2] {
+    [plain().await, tls().await]
+}
+
+/// A relay in plain text.
+pub async fn plain() -> LocalRelay {
+    LocalRelay::start().soon().await.expect("a free port")
+}
+
+/// A relay with TLS.
+pub async fn tls() -> LocalRelay {
+    LocalRelay::builder().tls(true).start().soon().await.expect("a free port")
+}
+
+/// Prepares a listener that trusts the relay.
+pub fn listener(relay: &LocalRelay, entity: &str) -> ListenerBuilder {
+    let builder = Listener::builder(relay.connection_string(entity));
+    match relay.ca_pem() {
+        Some(pem) => builder.extra_ca_pem(pem),
+        None => builder,
+    }
+}
+
+/// Prepares a sender that trusts the relay.
+pub fn sender(relay: &LocalRelay, entity: &str) -> SenderBuilder {
+    let builder = Sender::builder(relay.connection_string(entity));
+    match relay.ca_pem() {
+        Some(pem) => builder.extra_ca_pem(pem),
+        None => builder,
+    }
+}
+
+/// The next sender that waits.
+pub async fn incoming(listener: &Listener) -> IncomingConnect {
+    match listener.accept().soon().await {
+        Ok(Some(Incoming::Connect(connect))) => connect,
+        other => panic!("no sender came: {other:?}"),
+    }
+}
+
+/// Two ends of one connection, and the listener that took it.
+#[derive(Debug)]
+pub struct Ends {
+    /// The sender's end.
+    pub sender: Connection,
+    /// The listener's end.
+    pub accepted: Connection,
+    /// The listener.
+    pub listener: Listener,
+}
+
+/// Joins a sender and a listener.
+pub async fn ends(relay: &LocalRelay) -> Ends {
+    let listener = listener(relay, HYCO).soon().await.expect("the listener gets online");
+    let sender = sender(relay, HYCO).build().expect("the options are right");
+    let (sender, accepted) = meet(&sender, &listener).await;
+    Ends { sender, accepted, listener }
+}
+
+/// Joins one more sender and the listener.
+pub async fn meet(sender: &Sender, listener: &Listener) -> (Connection, Connection) {
+    let accepted = async { incoming(listener).await.accept().soon().await.expect("the rendezvous is open") };
+    let (sender, accepted) = tokio::join!(sender.connect().soon(), accepted);
+    (sender.expect("the sender is let in"), accepted)
+}

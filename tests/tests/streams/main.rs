@@ -1,0 +1,5 @@
+//! Streams over a real relay on real sockets: SDK, relay, and peers that share no code with either.
+
+#![allow(clippy::disallowed_methods)]
+
+mod messages;
