@@ -9,6 +9,9 @@ use std::future::{Future, IntoFuture};
 use std::panic::Location;
 use std::time::Duration;
 
+pub mod fake;
+pub mod peers;
+pub mod raw;
 pub mod setup;
 
 /// Longer than anything that works takes, on a machine with a hundred other things to do.

@@ -1,5 +1,7 @@
 //! Relays to test against, and SDK ends that meet on them.
 
+use std::time::Duration;
+
 use hybridrelay::{Connection, Incoming, IncomingConnect, Listener, ListenerBuilder, Sender, SenderBuilder};
 use hybridrelay_relay::LocalRelay;
 
@@ -73,4 +75,32 @@ pub async fn meet(sender: &Sender, listener: &Listener) -> (Connection, Connecti
     let accepted = async { incoming(listener).await.accept().soon().await.expect("the rendezvous is open") };
     let (sender, accepted) = tokio::join!(sender.connect().soon(), accepted);
     (sender.expect("the sender is let in"), accepted)
+}
+
+/// Sends until nothing more is taken, because the other side does not read. Returns how many bytes were.
+pub async fn fill(connection: &Connection) -> usize {
+    const PIECE: usize = 256 * 1024;
+    let mut taken = 0;
+    // Loopback moves a piece in a fraction of this.
+    while let Ok(sent) = tokio::time::timeout(Duration::from_millis(500), connection.send(vec![7; PIECE])).await {
+        sent.expect("the connection is open");
+        taken += PIECE;
+    }
+    // A send that was given up may have taken its message over before it waited.
+    taken
+}
+
+/// Waits until no connection is relayed any more.
+pub async fn no_connection(relay: &LocalRelay) {
+    until(|| relay.connections() == 0).await;
+}
+
+/// Waits until something that tells nobody has come true.
+pub async fn until(condition: impl Fn() -> bool + Sync) {
+    let came = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    came.soon().await;
 }
