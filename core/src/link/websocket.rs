@@ -249,6 +249,10 @@ impl State {
             self.ping_sent = None;
             self.watching = false;
         }
+        if self.inbound.closed().is_some() {
+            // The keeper gives the socket back if that was the second Close, also while the program keeps its handle.
+            shared.keeper.wake();
+        }
         match outcome {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => Poll::Ready(()),
@@ -262,6 +266,9 @@ impl State {
                     Error::new(ErrorKind::Protocol, "the peer broke the WebSocket protocol").with_source(error),
                     Some(close),
                 );
+                self.push_out(shared);
+                // The keeper sees to the rest: nobody has to call again.
+                shared.keeper.wake();
                 Poll::Ready(())
             }
         }
@@ -385,7 +392,8 @@ impl Shared {
         let state = &mut *state;
         state.inbound.release_memory();
         state.outbound.release_memory();
-        if self.settings.keep_alive.is_none() || state.socket.is_none() {
+        // Behind our own Close nothing of ours is answered any more, a ping neither: silence is then allowed (6.3).
+        if self.settings.keep_alive.is_none() || state.socket.is_none() || state.outbound.is_closed() {
             return now + period;
         }
         if let Some(sent) = state.ping_sent {
