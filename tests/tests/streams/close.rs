@@ -214,10 +214,7 @@ async fn codes_that_may_not_travel_and_long_reasons_are_refused_before_anything_
         let error = sender.close_with(code, "").soon().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{code}");
     }
-    assert_eq!(
-        sender.close_with(1000, &"x".repeat(124)).soon().await.unwrap_err().kind(),
-        ErrorKind::InvalidArgument
-    );
+    assert_eq!(sender.close_with(1000, &"x".repeat(124)).soon().await.unwrap_err().kind(), ErrorKind::InvalidArgument);
     sender.send("still open").soon().await.unwrap();
     assert_eq!(accepted.receive().soon().await.unwrap(), Some("still open".into()));
 }

@@ -3,4 +3,5 @@
 #![allow(clippy::disallowed_methods)]
 
 mod close;
+mod foreign;
 mod messages;
