@@ -195,8 +195,9 @@ impl ListenerBuilder {
             link: checked.link,
             connection: checked.connection,
             rejections,
+            rejecting: Arc::new(watch::Sender::new(0)),
         });
-        env.spawn(incoming::run_rejections(Arc::downgrade(&context), rejected));
+        env.spawn(incoming::run_rejections(env.clone(), rejected));
 
         let queue = IncomingQueue::new();
         let (status_sender, status) = watch::channel(Status::Connecting);

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::Connection;
 use crate::connection::ConnectionSettings;
 use crate::dial::{DialError, Dialer};
+use crate::env::Env;
 use crate::link::{WebSocketLink, WebSocketSettings};
 use crate::protocol::{self, Accept};
 use crate::{EntityPath, Error, ErrorKind, Result};
@@ -53,14 +54,42 @@ pub(super) struct AnswerContext {
     pub(super) link: WebSocketSettings,
     pub(super) connection: ConnectionSettings,
     pub(super) rejections: mpsc::UnboundedSender<Rejection>,
+    /// How many rejections are under way.
+    pub(super) rejecting: Arc<watch::Sender<usize>>,
 }
 
 /// A rejection that nobody waits for. Their number is bounded by `max_concurrent`, and by the relay's accepts beyond it.
-#[derive(Debug)]
 pub(super) struct Rejection {
-    pub(super) accept: Accept,
-    pub(super) status: u16,
-    pub(super) reason: &'static str,
+    accept: Accept,
+    status: u16,
+    reason: &'static str,
+    context: Arc<AnswerContext>,
+    _under_way: UnderWay,
+}
+
+/// Counts a rejection until it is dropped.
+struct UnderWay(Arc<watch::Sender<usize>>);
+
+impl AnswerContext {
+    /// Rejects in the background. Needs no runtime, so that it can be called wherever something is dropped.
+    pub(super) fn reject_later(self: &Arc<Self>, accept: Accept, status: u16, reason: &'static str) {
+        self.rejecting.send_modify(|count| *count += 1);
+        let under_way = UnderWay(self.rejecting.clone());
+        let rejection = Rejection { accept, status, reason, context: self.clone(), _under_way: under_way };
+        let _ = self.rejections.send(rejection);
+    }
+
+    /// Completes when nothing is being rejected.
+    pub(super) async fn nothing_to_reject(&self) {
+        // The sending end is in `self`.
+        let _ = self.rejecting.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 impl IncomingConnect {
@@ -135,15 +164,17 @@ impl IncomingConnect {
     /// # Errors
     ///
     /// `InvalidArgument` for a status outside 200 to 999; then the sender is rejected with 503. Network errors if the relay cannot
-    /// be reached; the sender then runs into the relay's timeout. Cancel-safe only in that nothing leaks.
+    /// be reached; the sender then runs into the relay's timeout. Cancelling rejects the sender with 503, unless the relay has
+    /// heard of this status already.
     pub async fn reject(mut self, status: u16, reason: &str) -> Result<()> {
         if !(200..=999).contains(&status) {
             return Err(Error::invalid(format!(
                 "a sender can be rejected with a status from 200 to 999, not {status}"
             )));
         }
-        let Some(accept) = self.answer.accept.take() else { return Ok(()) };
-        reject(&self.answer.context, &accept, status, reason).await
+        let outcome = reject(&self.answer.context, self.accept_message(), status, reason).await;
+        self.answer.accept = None;
+        outcome
     }
 
     fn accept_message(&self) -> &Accept {
@@ -212,14 +243,13 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if let Some(accept) = self.accept.take() {
             tracing::warn!(tracking_id = accept.id, "a sender was dropped unanswered; it is rejected with 503");
-            let rejection = Rejection { accept, status: 503, reason: "The listener dropped the connection unanswered" };
-            let _ = self.context.rejections.send(rejection);
+            self.context.reject_later(accept, 503, "The listener dropped the connection unanswered");
         }
     }
 }
 
 /// Tells the relay that the sender is refused (protocol.md 4.4).
-pub(super) async fn reject(context: &AnswerContext, accept: &Accept, status: u16, reason: &str) -> Result<()> {
+async fn reject(context: &AnswerContext, accept: &Accept, status: u16, reason: &str) -> Result<()> {
     let address = protocol::uri::reject_address(&accept.address, status, reason);
     match context.dialer.to_rendezvous(&address)?.open(context.accept_timeout).await {
         // 410 is the success; every answer but 101 means that the rendezvous is over (protocol.md 9.2).
@@ -233,16 +263,10 @@ pub(super) async fn reject(context: &AnswerContext, accept: &Accept, status: u16
 }
 
 /// Rejects what was dropped unanswered, until the listener and everything it handed out have gone.
-pub(super) async fn run_rejections(
-    context: std::sync::Weak<AnswerContext>,
-    mut rejections: mpsc::UnboundedReceiver<Rejection>,
-) {
+pub(super) async fn run_rejections(env: Env, mut rejections: mpsc::UnboundedReceiver<Rejection>) {
     while let Some(rejection) = rejections.recv().await {
-        // The context lives as long as anything that can send here, the value in flight included.
-        let Some(context) = context.upgrade() else { return };
-        let env = context.dialer.env().clone();
         env.spawn(async move {
-            let Rejection { accept, status, reason } = rejection;
+            let Rejection { accept, status, reason, context, _under_way } = rejection;
             if let Err(error) = reject(&context, &accept, status, reason).await {
                 tracing::debug!(tracking_id = accept.id, %error, "a sender could not be rejected");
             }

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::backoff::Backoff;
 use super::control::{ControlChannel, ControlEvent};
-use super::incoming::{AnswerContext, Rejection};
+use super::incoming::AnswerContext;
 use super::queue::IncomingQueue;
 use super::unsupported;
 use super::{Incoming, IncomingConnect, Status};
@@ -21,8 +21,11 @@ use crate::{Error, ErrorKind};
 /// accepts and closes at once would be hammered.
 const PROVEN: Duration = Duration::from_secs(30);
 
-/// How long a closing listener waits for the relay's Close.
+/// How long a listener takes to close.
 const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// How much of that the rejection of those who wait may take.
+const REJECT_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) struct ListenerTask {
     pub(super) checked: Checked,
@@ -127,7 +130,7 @@ impl ListenerTask {
             let event = tokio::select! {
                 biased;
                 () = closed(&mut closing) => {
-                    channel.close(CLOSE_LIMIT).await;
+                    self.close(channel).await;
                     return None;
                 }
                 event = channel.next() => event,
@@ -146,6 +149,16 @@ impl ListenerTask {
                 self.status.send_replace(Status::Online { expires_at });
             }
         }
+    }
+
+    /// Goes offline by the program's will.
+    async fn close(&self, channel: ControlChannel) {
+        let env = self.checked.dialer.env();
+        let until = env.now() + CLOSE_LIMIT;
+        // Who waits unaccepted is rejected while the relay still knows them as ours: with the channel they would be gone.
+        self.queue.close(None);
+        let _ = env.timeout(REJECT_LIMIT, self.context.nothing_to_reject()).await;
+        channel.close(until.saturating_duration_since(env.now())).await;
     }
 
     async fn on_command(&mut self, channel: &mut ControlChannel, command: FromRelay) -> Result<(), Error> {
@@ -169,8 +182,7 @@ impl ListenerTask {
                             tracking_id = accept.id,
                             "too many senders wait for an answer; one is rejected with 503"
                         );
-                        let reason = "The listener has too many unanswered connections";
-                        let _ = self.context.rejections.send(Rejection { accept, status: 503, reason });
+                        self.context.reject_later(accept, 503, "The listener has too many unanswered connections");
                     }
                 }
                 Ok(())
