@@ -3,5 +3,6 @@
 #![allow(clippy::disallowed_methods)]
 
 mod close;
+mod connect;
 mod foreign;
 mod messages;
