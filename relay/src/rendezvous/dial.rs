@@ -28,9 +28,11 @@ pub(crate) fn dial(
     let ticket = visit.target.ticket.clone().ok_or_else(bad_ticket)?;
     let path_and_query = visit.request.uri().path_and_query().map_or("/", |target| target.as_str());
     let (junction, follows) = node.tickets.find(&ticket, path_and_query).ok_or_else(bad_ticket)?;
+    let changed = || Refusal::bad_request("The rendezvous address was changed");
+    let follows = follows.ok_or_else(changed)?;
     let rejection = Rejection::parse(follows);
     if rejection.is_none() && !follows.is_empty() {
-        return Err(Refusal::bad_request("The rendezvous address was changed"));
+        return Err(changed());
     }
     if !node.tickets.redeem(&ticket) {
         return Err(bad_ticket());

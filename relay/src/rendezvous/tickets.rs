@@ -53,12 +53,16 @@ impl Tickets {
         Issued { tickets: self.clone(), ticket }
     }
 
-    /// What a ticket leads to and what follows the issued address, if the request begins with that. The ticket stays good.
-    pub(super) fn find<'a>(&self, ticket: &str, path_and_query: &'a str) -> Option<(Arc<dyn Junction>, &'a str)> {
+    /// What a ticket leads to and what follows the issued address; `None` for that if the request does not begin with it, byte
+    /// for byte. The ticket stays good.
+    pub(super) fn find<'a>(
+        &self,
+        ticket: &str,
+        path_and_query: &'a str,
+    ) -> Option<(Arc<dyn Junction>, Option<&'a str>)> {
         let tickets = lock(&self.0);
         let entry = tickets.get(ticket)?;
-        let follows = path_and_query.strip_prefix(entry.path_and_query.as_str())?;
-        Some((entry.junction.clone(), follows))
+        Some((entry.junction.clone(), path_and_query.strip_prefix(entry.path_and_query.as_str())))
     }
 
     /// Voids a ticket; `false` if somebody else was faster.
