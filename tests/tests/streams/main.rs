@@ -5,4 +5,6 @@
 mod close;
 mod connect;
 mod foreign;
+mod handshake;
 mod messages;
+mod reject;
