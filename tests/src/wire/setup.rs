@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use hybridrelay::{Connection, Incoming, IncomingConnect, Listener, ListenerBuilder, Sender, SenderBuilder};
-use hybridrelay_relay::LocalRelay;
+use hybridrelay_relay::{Config, Entity, ListenAddress, LocalRelay, MemoryStore, Namespace, Relay, RelayHandle};
 
 use super::Soon;
+use super::raw::Door;
 
 /// The hybrid connection of tests that need only one.
 pub const HYCO: &str = "hyco";
@@ -23,6 +24,32 @@ pub async fn plain() -> LocalRelay {
 /// A relay with TLS.
 pub async fn tls() -> LocalRelay {
     LocalRelay::builder().tls(true).start().soon().await.expect("a free port")
+}
+
+/// A relay with namespaces of the test's own, in plain text.
+#[derive(Debug)]
+pub struct Served {
+    /// The relay.
+    pub handle: RelayHandle,
+    /// Its store.
+    pub store: MemoryStore,
+    /// The way to it.
+    pub door: Door,
+}
+
+/// Starts a relay with these namespaces.
+pub async fn serve(namespaces: impl IntoIterator<Item = Namespace>, config: Config) -> Served {
+    let store = MemoryStore::new(namespaces);
+    let address = ListenAddress::plain(([127, 0, 0, 1], 0).into());
+    let relay = Relay::builder().listen(address).store(store.clone()).config(config).build();
+    let handle = relay.start().soon().await.expect("a free port");
+    let door = Door::new(handle.local_addrs()[0], None);
+    Served { handle, store, door }
+}
+
+/// An entity of this name.
+pub fn entity(path: &str) -> Entity {
+    Entity::new(path.parse().expect("a name that can be"))
 }
 
 /// Prepares a listener that trusts the relay.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
+mod auth;
 mod close;
 mod connect;
 mod foreign;
