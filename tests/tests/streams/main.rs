@@ -9,3 +9,4 @@ mod foreign;
 mod handshake;
 mod messages;
 mod reject;
+mod routing;
