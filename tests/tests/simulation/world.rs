@@ -1,0 +1,82 @@
+//! A simulated world with a relay in it, and peers that are not our SDK.
+
+use hybridrelay::env::sim::Sim;
+use hybridrelay::{Connection, Incoming, Listener, ListenerBuilder, Sender, SenderBuilder};
+use hybridrelay_relay::{Config, Entity, ListenAddress, MemoryStore, Namespace, Relay, RelayHandle, Rights, Rule};
+
+/// The relay's host.
+pub(crate) const RELAY: &str = "relay";
+/// Where listeners run.
+pub(crate) const LISTENER: &str = "office";
+/// Where senders run.
+pub(crate) const SENDER: &str = "phone";
+
+/// The namespace, its one hybrid connection, and the rule that opens both ends of it.
+pub(crate) const NAMESPACE: &str = "main";
+pub(crate) const ENTITY: &str = "hyco";
+pub(crate) const RULE: &str = "both";
+pub(crate) const KEY: &str = "an unguessable text";
+
+/// A relay that runs in a simulation.
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) relay: RelayHandle,
+    pub(crate) store: MemoryStore,
+}
+
+impl World {
+    /// Starts a relay with the default configuration.
+    pub(crate) async fn start(sim: Sim) -> Self {
+        Self::with_config(sim, Config::default()).await
+    }
+
+    pub(crate) async fn with_config(sim: Sim, config: Config) -> Self {
+        let store = MemoryStore::new([namespace()]);
+        // The hosts exist from the beginning, so that faults between them can be named.
+        let env = sim.env(RELAY);
+        for host in [LISTENER, SENDER] {
+            sim.env(host);
+        }
+        let listen = ListenAddress::plain(([0, 0, 0, 0], 80).into());
+        let relay = Relay::builder().listen(listen).store(store.clone()).config(config).env(env).build();
+        Self { sim, relay: relay.start().await.expect("port 80 is free"), store }
+    }
+
+    pub(crate) fn listener(&self) -> ListenerBuilder {
+        Listener::builder(connection_string()).env(self.sim.env(LISTENER))
+    }
+
+    pub(crate) fn sender(&self) -> SenderBuilder {
+        Sender::builder(connection_string()).env(self.sim.env(SENDER))
+    }
+
+    /// How many listeners are online.
+    pub(crate) fn online(&self) -> usize {
+        self.relay.listeners(NAMESPACE, ENTITY).len()
+    }
+}
+
+/// A connection from its sender's and its listener's side.
+pub(crate) async fn connect(sender: &Sender, listener: &Listener) -> (Connection, Connection) {
+    let (sent, accepted) = tokio::join!(sender.connect().open(), accept(listener));
+    (sent.expect("the listener accepts"), accepted)
+}
+
+/// Accepts the next sender.
+pub(crate) async fn accept(listener: &Listener) -> Connection {
+    match listener.accept().await {
+        Ok(Some(Incoming::Connect(connect))) => connect.accept().await.expect("the sender waits"),
+        other => panic!("a sender was expected, not {other:?}"),
+    }
+}
+
+pub(crate) fn connection_string() -> String {
+    let credential = format!("SharedAccessKeyName={RULE};SharedAccessKey={KEY}");
+    format!("Endpoint=sb://{RELAY}/;{credential};EntityPath={ENTITY};UseDevelopmentEmulator=true")
+}
+
+/// The namespace as it is at the beginning.
+pub(crate) fn namespace() -> Namespace {
+    let entity = Entity::new(ENTITY.parse().expect("a valid name"));
+    Namespace::new(NAMESPACE).with_rule(Rule::new(RULE, Rights::LISTEN_AND_SEND, KEY)).with_entity(entity)
+}
