@@ -17,6 +17,10 @@ use crate::protocol::{Features, FromRelay, headers, refusal};
 use crate::token::{Token, TokenProvider, expired, renewal_delay};
 use crate::{Error, ErrorKind, Result};
 
+mod masks;
+
+use masks::Masks;
+
 /// Renewal is tried again no sooner than this (protocol.md 9.2).
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 
@@ -25,7 +29,7 @@ const MESSAGE_LIMIT: usize = 256 * 1024;
 
 pub(super) struct ControlChannel {
     env: Env,
-    ws: WebSocketStream<Metered>,
+    ws: WebSocketStream<Masks>,
     keep_alive: Option<Duration>,
     keep_alive_deadline: Duration,
     ping_sent: Option<Instant>,
@@ -112,7 +116,7 @@ impl ControlChannel {
             .max_write_buffer_size(512 * 1024)
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
-        let socket = Metered::new(env, upgraded.socket);
+        let socket = Masks::new(env, Metered::new(env, upgraded.socket));
         let ws =
             WebSocketStream::from_partially_read(socket, upgraded.read_buf.to_vec(), Role::Client, Some(config)).await;
         Self {
@@ -203,7 +207,7 @@ impl ControlChannel {
     fn next_deadline(&self) -> Option<Instant> {
         let keep_alive = match self.ping_sent {
             Some(sent) => Some(sent + self.keep_alive_deadline),
-            None => self.keep_alive.map(|interval| self.ws.get_ref().last_received() + interval),
+            None => self.keep_alive.map(|interval| self.ws.get_ref().metered().last_received() + interval),
         };
         let token = match self.renewal {
             Renewal::Never => None,
@@ -222,7 +226,7 @@ impl ControlChannel {
             _ => {}
         }
         let Some(interval) = self.keep_alive else { return Ok(()) };
-        let heard = self.ws.get_ref().last_received();
+        let heard = self.ws.get_ref().metered().last_received();
         match self.ping_sent {
             Some(sent) if heard >= sent => self.ping_sent = None,
             Some(sent) if now >= sent + self.keep_alive_deadline => {
