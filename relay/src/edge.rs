@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use hybridrelay::env::{Acceptor, BoxSocket};
 use hybridrelay::protocol::TrackingId;
 use hybridrelay::protocol::headers;
@@ -120,6 +120,8 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
     });
     let mut http = http1::Builder::new();
     http.timer(timer::EnvTimer(node.env.clone()));
+    // `answer` dates what it sends by the environment's clock.
+    http.auto_date_header(false);
     http.header_read_timeout(node.config.timings.header_read);
     http.max_buf_size(READ_BUFFER.max(node.config.limits.header_block * 2));
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
@@ -155,7 +157,7 @@ async fn answer(
     let authority = authority(&request);
     let path = request.uri().path().to_owned();
     let websocket = Handshake::is_wanted(&request);
-    match route(node, request, peer, secure, authority.clone(), &tracking_id, permit).await {
+    let mut response = match route(node, request, peer, secure, authority.clone(), &tracking_id, permit).await {
         Ok(response) => response,
         Err((refusal, chosen)) => {
             let tracking_id = &chosen.unwrap_or(tracking_id.with_gateway());
@@ -165,7 +167,13 @@ async fn answer(
             tracing::debug!(%peer, %tracking_id, path, status = refusal.status().as_u16(), text = refusal.text(), "refused");
             refusal.into_response(&node.env, &Place { tracking_id, host: &authority, path, websocket })
         }
+    };
+    if let header::Entry::Vacant(date) = response.headers_mut().entry(header::DATE)
+        && let Ok(now) = HeaderValue::from_str(&httpdate::fmt_http_date(node.env.wall_clock()))
+    {
+        date.insert(now);
     }
+    response
 }
 
 /// A refusal, and the tracking id under which the attempt is known if it chose one.
