@@ -11,9 +11,6 @@ use tokio::io::ReadBuf;
 use super::network::{HostId, State, World};
 use super::trace::{Event, hash};
 
-/// How many bytes one direction holds between the writer and the reader.
-const WINDOW: usize = 64 * 1024;
-
 /// The end of a connection that dialled.
 pub(super) const DIALLER: usize = 0;
 
@@ -65,7 +62,7 @@ impl Connection {
         self.stranded = true;
     }
 
-    fn wake(&mut self, wakers: &mut Vec<Waker>) {
+    pub(super) fn wake(&mut self, wakers: &mut Vec<Waker>) {
         for pipe in &mut self.pipes {
             wakers.extend(pipe.reader.take());
             wakers.extend(pipe.writer.take());
@@ -133,6 +130,7 @@ impl World {
     pub(super) fn write(&self, id: u64, end: usize, bufs: &[IoSlice<'_>], waker: &Waker) -> Poll<io::Result<usize>> {
         self.with(|state, wakers| {
             let arrival = tokio::time::Instant::now().into_std() + state.latency;
+            let window = state.window;
             let (held, back_held) = (is_held(state, id, end), is_held(state, id, 1 - end));
             let Some(connection) = state.connections.get_mut(&id) else { return Poll::Ready(Err(reset())) };
             if connection.cut || (connection.pipes[1 - end].reset && !back_held) {
@@ -142,7 +140,7 @@ impl World {
             if pipe.end.is_some() {
                 return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
             }
-            let room = WINDOW - pipe.bytes;
+            let room = window.saturating_sub(pipe.bytes);
             let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
             if room == 0 && wanted > 0 {
                 pipe.writer = Some(waker.clone());

@@ -14,6 +14,9 @@ use super::{Event, Own, Random, Record, Trace};
 /// The first port that dialling hosts use.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
 
+/// How many bytes one direction holds between the writer and the reader, by default.
+const WINDOW: usize = 64 * 1024;
+
 /// A host's place in the order in which hosts were named.
 pub(super) type HostId = usize;
 
@@ -24,7 +27,6 @@ pub(super) struct World {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 pub(super) struct State {
     hosts: Vec<Host>,
     pub(super) connections: BTreeMap<u64, Connection>,
@@ -35,6 +37,7 @@ pub(super) struct State {
     refusing: BTreeSet<HostId>,
     hidden: BTreeSet<HostId>,
     pub(super) latency: Duration,
+    pub(super) window: usize,
     /// Dials that wait for a path to be open again.
     pub(super) waiting_dials: Vec<Waker>,
     trace: Vec<Record>,
@@ -59,7 +62,7 @@ pub(super) struct Bound {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, beginning: tokio::time::Instant::now().into_std(), state: Mutex::default() }
+        Self { seed, beginning: tokio::time::Instant::now().into_std(), state: Mutex::new(State::new()) }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -123,6 +126,22 @@ impl World {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            hosts: Vec::new(),
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            bound: BTreeMap::new(),
+            held: BTreeSet::new(),
+            refusing: BTreeSet::new(),
+            hidden: BTreeSet::new(),
+            latency: Duration::ZERO,
+            window: WINDOW,
+            waiting_dials: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<HostId> {
         self.hosts.iter().position(|host| host.name.eq_ignore_ascii_case(name))
     }
@@ -185,6 +204,15 @@ impl Network {
         self.0.with(|state, _| state.latency = one_way);
     }
 
+    /// How many bytes each direction of a connection holds between the writer and the reader; then writing waits. Default:
+    /// 64 KiB.
+    pub fn set_window(&self, bytes: usize) {
+        self.0.with(|state, wakers| {
+            state.window = bytes;
+            state.connections.values_mut().for_each(|connection| connection.wake(wakers));
+        });
+    }
+
     /// Resets every connection between two hosts now; what is under way is lost. New connections work.
     pub fn cut(&self, a: &str, b: &str) {
         self.0.with(|state, wakers| {
@@ -209,7 +237,7 @@ impl Network {
     }
 
     /// From now on nothing that `from` sends arrives at `to`; the other direction works. For `from` it looks as if `to` had
-    /// stopped reading: up to 64 KiB are taken, then writing waits.
+    /// stopped reading: as much as the window holds is taken, then writing waits.
     pub fn hold(&self, from: &str, to: &str) {
         self.0.with(|state, _| {
             let direction = (state.known(from), state.known(to));
