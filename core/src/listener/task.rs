@@ -127,19 +127,20 @@ impl ListenerTask {
         let mut closing = self.closing.clone();
         let mut expires_at = channel.expires_at();
         loop {
-            let event = tokio::select! {
+            let step = async {
+                match channel.next().await? {
+                    ControlEvent::Message(command) => self.on_command(&mut channel, *command).await,
+                    // The body of a request that was answered already.
+                    ControlEvent::Body => Ok(()),
+                }
+            };
+            let outcome = tokio::select! {
                 biased;
                 () = closed(&mut closing) => {
                     self.close(channel).await;
                     return None;
                 }
-                event = channel.next() => event,
-            };
-            let outcome = match event {
-                Ok(ControlEvent::Message(command)) => self.on_command(&mut channel, *command).await,
-                // The body of a request that was answered already.
-                Ok(ControlEvent::Body) => Ok(()),
-                Err(error) => Err(error),
+                outcome = step => outcome,
             };
             if let Err(error) = outcome {
                 return Some(error);
