@@ -58,7 +58,7 @@ pub(crate) trait Link: Send + Sync + fmt::Debug + 'static {
     /// Ends both directions at once; unsent data is discarded and the peer sees an error.
     fn abort(&self);
 
-    /// A number that grows with every byte moved either way.
+    /// A number that grows with everything that moves either way for the program: pieces of messages, not pings.
     fn progress(&self) -> u64;
 
     /// The program has let go of the link: an abort if its direction was never closed, else what was taken over still leaves.

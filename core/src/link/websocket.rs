@@ -26,6 +26,10 @@ mod outbound;
 use inbound::Inbound;
 use outbound::Outbound;
 
+/// How long a ping may go unanswered while the other side may not be taking our messages: then the relay does not read from us
+/// either, and only shows from time to time that it lives. With the silence before it, the relay's own patience.
+const STALL_PATIENCE: Duration = Duration::from_secs(130);
+
 /// After both sides have closed, how long we wait for the server to close TCP first.
 const TCP_CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -61,10 +65,13 @@ struct State {
     /// Why the link broke, if it did: what both halves answer from then on.
     failure: Option<Error>,
     last_received: Instant,
+    last_sent: Instant,
     /// When the ping that awaits a sign of life was sent.
     ping_sent: Option<Instant>,
     /// The keeper waits for a sign of life and so reads ahead.
     watching: bool,
+    /// The ping left, and an answer would have been heard since then.
+    listening: bool,
     /// No handle is left.
     released: bool,
 }
@@ -82,8 +89,10 @@ impl WebSocketLink {
                 outbound: Outbound::new(env.clone()),
                 failure: None,
                 last_received: env.now(),
+                last_sent: env.now(),
                 ping_sent: None,
                 watching: false,
+                listening: false,
                 released: false,
             }),
             fan_waker: Waker::from(fan.clone()),
@@ -175,8 +184,7 @@ impl Link for WebSocketLink {
     }
 
     fn progress(&self) -> u64 {
-        let state = self.0.lock();
-        state.inbound.received() + state.outbound.sent()
+        self.0.lock().progress()
     }
 
     fn release(&self) {
@@ -228,6 +236,11 @@ impl Shared {
 }
 
 impl State {
+    /// Grows with whatever moves for the program; a peer that only answers pings makes no progress.
+    fn progress(&self) -> u64 {
+        self.inbound.delivered() + self.outbound.sent()
+    }
+
     fn writable(&self) -> Result<()> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -274,11 +287,35 @@ impl State {
         }
     }
 
+    /// What the next ping says, for its answer to say it back: how much was sent, and whether an answer has confirmed that much.
+    fn claim(&self) -> u64 {
+        let sent = self.outbound.sent() * 2;
+        sent + u64::from(self.inbound.confirmed() >= sent)
+    }
+
+    /// Whether the relay may have stopped reading from us because the other side does not take our messages: until two pings
+    /// behind the last of them were answered, one after the other. The first answer shows that the relay has the message, the
+    /// second that it went on reading.
+    fn may_be_stalled(&self) -> bool {
+        self.outbound.sent() > 0 && self.inbound.confirmed() <= self.outbound.sent() * 2
+    }
+
+    /// Whether a peer that lives can tell us so: everything has left for it, and everything that came from it was read. One that
+    /// is not read, or does not take our bytes, is stalled and not dead; one that has closed owes us nothing.
+    fn can_hear(&mut self, shared: &Shared) -> bool {
+        self.outbound.is_flushed() && self.inbound.has_room() && self.poll_fill(shared).is_pending()
+    }
+
     /// Writes what is queued as far as the socket takes it.
     fn poll_output(&mut self, shared: &Shared) -> Poll<()> {
         let mut cx = Context::from_waker(&shared.fan_waker);
         let Some(socket) = &mut self.socket else { return Poll::Ready(()) };
-        match self.outbound.poll_write(&mut cx, socket) {
+        let before = self.outbound.written();
+        let outcome = self.outbound.poll_write(&mut cx, socket);
+        if self.outbound.written() > before {
+            self.last_sent = shared.env.now();
+        }
+        match outcome {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(error)) => {
@@ -361,7 +398,7 @@ impl Shared {
         if (both_closed || (state.released && state.outbound.is_closed()))
             && ending.as_ref().is_none_or(|ending| ending.both_closed != both_closed)
         {
-            let progress = state.inbound.received() + state.outbound.sent();
+            let progress = state.progress();
             *ending = Some(Ending { progress, both_closed });
             let limit = if both_closed { TCP_CLOSE_LIMIT } else { self.settings.close_timeout };
             return Poll::Ready(Step::Deadline(self.env.now() + limit));
@@ -392,43 +429,48 @@ impl Shared {
         let state = &mut *state;
         state.inbound.release_memory();
         state.outbound.release_memory();
-        // Behind our own Close nothing of ours is answered any more, a ping neither: silence is then allowed (6.3).
+        // Behind our Close nobody has to answer a ping any more: the relay watches the side that is still to close.
         if self.settings.keep_alive.is_none() || state.socket.is_none() || state.outbound.is_closed() {
             return now + period;
         }
+        let mut deadline = self.settings.keep_alive_deadline;
+        if state.may_be_stalled() {
+            deadline = deadline.max(STALL_PATIENCE);
+        }
         if let Some(sent) = state.ping_sent {
-            let deadline = sent + self.settings.keep_alive_deadline;
-            if now < deadline {
-                return deadline;
+            if state.listening && now < sent + deadline {
+                return sent + deadline;
             }
-            // A peer that cannot be heard because the program does not read, or that does not take our bytes, is stalled
-            // and not dead.
-            if state.inbound.has_room() && state.outbound.is_flushed() {
-                let error = Error::new(ErrorKind::ConnectionLost, "the peer gave no sign of life").with_reason(
-                    format!("no answer to a ping for {} s", self.settings.keep_alive_deadline.as_secs_f32()),
-                );
+            if state.listening {
+                let error = Error::new(ErrorKind::ConnectionLost, "the peer gave no sign of life")
+                    .with_reason(format!("no answer to a ping for {} s", deadline.as_secs_f32()));
                 state.end(error);
                 self.fan.wake_all();
                 return now;
             }
         }
-        let silence = now.saturating_duration_since(state.last_received);
-        if silence < period && state.ping_sent.is_none() {
-            return now + (period - silence);
+        // Whoever only receives, or does not even read, has to give a sign of life too: the relay cannot know how far away from
+        // the program lies what it has written.
+        let due = state.last_received.min(state.last_sent) + period;
+        if now < due && state.ping_sent.is_none() {
+            return due;
         }
-        // Also a program that does not read keeps its connection alive: our ping is life for the relay.
-        state.outbound.ping();
+        let claim = state.claim();
+        state.outbound.ping(claim);
         state.ping_sent = Some(now);
         state.watching = true;
         state.push_out(self);
+        state.listening = state.can_hear(self);
+        // What was waiting in the socket may be what the reader waits for.
+        self.fan.wake(Waiter::Reader);
         self.keeper.wake();
-        now + self.settings.keep_alive_deadline.min(period)
+        now + if state.listening { deadline } else { period }
     }
 
     /// Gives a closed socket more time while it makes progress. `None` when it was ended.
     fn check_ending(&self, ending: &mut Ending) -> Option<Instant> {
         let mut state = self.lock();
-        let progress = state.inbound.received() + state.outbound.sent();
+        let progress = state.progress();
         if progress == ending.progress || ending.both_closed {
             if ending.both_closed && state.outbound.is_flushed() {
                 state.socket = None;

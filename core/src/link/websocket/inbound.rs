@@ -35,6 +35,8 @@ pub(super) struct Inbound {
     queued: usize,
     closed: Option<Option<CloseFrame>>,
     received: u64,
+    delivered: u64,
+    confirmed: u64,
 }
 
 /// Why reading cannot go on.
@@ -53,6 +55,8 @@ impl Inbound {
             queued: 0,
             closed: None,
             received: 0,
+            delivered: 0,
+            confirmed: 0,
         }
     }
 
@@ -66,8 +70,19 @@ impl Inbound {
         self.closed.as_ref()
     }
 
+    /// All bytes that came: each is life.
     pub(super) fn received(&self) -> u64 {
         self.received
+    }
+
+    /// A number that grows with every piece of a message that came: what a program would call progress.
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The highest claim of a ping that the peer has answered.
+    pub(super) fn confirmed(&self) -> u64 {
+        self.confirmed
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -150,7 +165,11 @@ impl Inbound {
                     }
                 }
                 Event::Ping(payload) => outbound.pong(payload),
-                Event::Pong(_) => {}
+                Event::Pong(payload) => {
+                    if let Ok(claim) = payload.as_ref().try_into() {
+                        self.confirmed = self.confirmed.max(u64::from_be_bytes(claim));
+                    }
+                }
                 Event::Close(payload) => self.closed = Some(CloseFrame::parse(payload.as_ref())?),
             }
             self.input.advance(decoded.consumed);
@@ -160,6 +179,7 @@ impl Inbound {
 
     fn queue(&mut self, piece: Piece) {
         self.queued += piece.data.len() + PIECE_COST;
+        self.delivered += 1;
         self.pieces.push_back(piece);
     }
 }

@@ -27,12 +27,16 @@ pub(super) struct Outbound {
     in_message: bool,
     /// The newest ping of the peer that was not answered yet.
     pong: Option<ControlPayload>,
-    ping: bool,
+    /// The claim of a ping that was not sent yet.
+    ping: Option<u64>,
     closed: bool,
     /// Our Close, while it waits for a frame border.
     pending_close: Option<Option<CloseFrame>>,
     /// The socket was written to since its last flush.
     unflushed: bool,
+    written: u64,
+    /// How much of what waits is messages and not control frames, about.
+    waiting: u64,
     sent: u64,
     masks: MaskKeys,
 }
@@ -52,10 +56,12 @@ impl Outbound {
             body: Body::None,
             in_message: false,
             pong: None,
-            ping: false,
+            ping: None,
             closed: false,
             pending_close: None,
             unflushed: false,
+            written: 0,
+            waiting: 0,
             sent: 0,
             masks: MaskKeys::new(env),
         }
@@ -70,7 +76,7 @@ impl Outbound {
             && matches!(self.body, Body::None)
             && self.output.is_empty()
             && self.pong.is_none()
-            && !self.ping
+            && self.ping.is_none()
             && self.pending_close.is_none()
     }
 
@@ -78,6 +84,12 @@ impl Outbound {
         self.closed
     }
 
+    /// All bytes that the socket took.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Those of them that were messages: what a program would call progress.
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }
@@ -102,6 +114,7 @@ impl Outbound {
         let mut bytes = [0; FrameHeader::MAX_LEN];
         let header_len = header.encode(&mut bytes);
         self.output.extend_from_slice(&bytes[..header_len]);
+        self.waiting += (header_len + piece.data.len()) as u64;
 
         let mut mask = Mask::new(key);
         if piece.data.len() <= COPY_LIMIT {
@@ -122,8 +135,9 @@ impl Outbound {
         self.pong = Some(payload);
     }
 
-    pub(super) fn ping(&mut self) {
-        self.ping = true;
+    /// Queues a ping that carries a claim.
+    pub(super) fn ping(&mut self, claim: u64) {
+        self.ping = Some(claim);
     }
 
     /// Queues our Close behind everything taken over. Nothing else is taken afterwards.
@@ -180,8 +194,10 @@ impl Outbound {
         if let Some(payload) = self.pong.take() {
             self.push_control(OpCode::Pong, &payload);
         }
-        if std::mem::take(&mut self.ping) {
-            self.push_control(OpCode::Ping, &ControlPayload::EMPTY);
+        if let Some(claim) = self.ping.take() {
+            // Eight bytes always fit.
+            let payload = ControlPayload::new(&claim.to_be_bytes()).unwrap_or_default();
+            self.push_control(OpCode::Ping, &payload);
         }
         if let Some(frame) = self.pending_close.take() {
             self.push_control(OpCode::Close, &frame.map_or(ControlPayload::EMPTY, |frame| frame.encode()));
@@ -194,7 +210,11 @@ impl Outbound {
     }
 
     fn advance(&mut self, written: usize) {
-        self.sent += written as u64;
+        self.written += written as u64;
+        // A control frame that leaves ahead of a message counts in its place, once.
+        let sent = self.waiting.min(written as u64);
+        self.waiting -= sent;
+        self.sent += sent;
         self.unflushed = true;
         let from_output = written.min(self.output.len());
         self.output.advance(from_output);
