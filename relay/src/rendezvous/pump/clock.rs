@@ -41,10 +41,24 @@ impl Alarm {
     }
 }
 
-/// For how long a side has been silent, as far as it can be blamed for it.
+/// What it means now that a side says nothing.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Nothing: it has something to take from us first, or nothing more to say.
+    #[default]
+    Nothing,
+    /// We do not read from it, because the other side does not take. It may be speaking; and since we answer nothing either,
+    /// it gets a Ping from time to time, so that it does not take us for dead.
+    Stalled,
+    /// It is silent of its own: we read from it, and it has nothing to take from us (protocol.md 10, decision 19).
+    Silent,
+}
+
+/// For how long a side has said nothing, and what that means.
 #[derive(Default)]
 pub(super) struct Silence {
     since: Option<Instant>,
+    meaning: Meaning,
     pinged: bool,
 }
 
@@ -57,13 +71,12 @@ impl Silence {
         }
     }
 
-    /// Says whether silence is the side's own now: we read from it, and it has nothing to take from us. When it is not,
-    /// the clock stops, and starts afresh when it is again (protocol.md 10, decision 19).
-    pub(super) fn judge(&mut self, its_own: bool, now: Instant) {
-        if !its_own {
+    /// Says what silence means now. Whenever that changes the clock starts afresh.
+    pub(super) fn judge(&mut self, meaning: Meaning, now: Instant) {
+        if meaning == Meaning::Nothing {
             *self = Self::default();
-        } else if self.since.is_none() {
-            self.since = Some(now);
+        } else if self.since.is_none() || self.meaning != meaning {
+            *self = Self { since: Some(now), meaning, pinged: false };
         }
     }
 
@@ -71,11 +84,21 @@ impl Silence {
         self.since
     }
 
+    pub(super) fn is_stalled(&self) -> bool {
+        self.meaning == Meaning::Stalled
+    }
+
+    /// Whether a Ping is out that a living side would have answered.
     pub(super) fn pinged(&self) -> bool {
         self.pinged
     }
 
-    pub(super) fn set_pinged(&mut self) {
-        self.pinged = true;
+    /// Notes a Ping. A stalled side is not expected to answer: its clock starts again.
+    pub(super) fn set_pinged(&mut self, now: Instant) {
+        if self.is_stalled() {
+            self.since = Some(now);
+        } else {
+            self.pinged = true;
+        }
     }
 }

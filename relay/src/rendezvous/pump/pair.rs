@@ -6,7 +6,7 @@ use std::time::Instant;
 use hybridrelay::env::Env;
 use hybridrelay::ws::{CloseFrame, FrameError};
 
-use super::clock::Alarm;
+use super::clock::{Alarm, Meaning};
 use super::side::{Input, Side};
 use super::{Ended, Ending, Leg, Outcome, Party, PumpConfig};
 
@@ -247,8 +247,8 @@ impl<'a> Pair<'a> {
                 self.side(party).stop_leaving();
                 acted = true;
             }
-            let its_own = self.silence_is_its_own(party);
-            self.side(party).silence.judge(its_own, now);
+            let meaning = self.meaning_of_silence(party);
+            self.side(party).silence.judge(meaning, now);
             if self.silence_due(party).is_some_and(|due| now >= due) {
                 self.silent_until_due(party, now);
                 acted = true;
@@ -265,16 +265,24 @@ impl<'a> Pair<'a> {
             self.ended.get_or_insert(Ended::Silent(party));
             self.abort_both();
         } else {
-            side.silence.set_pinged();
+            side.silence.set_pinged(now);
             side.outlet.ping();
         }
     }
 
-    /// Whether a side that says nothing can be blamed: it is read from, may speak, and has nothing to take from us.
-    fn silence_is_its_own(&mut self, party: Party) -> bool {
+    fn meaning_of_silence(&mut self, party: Party) -> Meaning {
         let winding_down = self.deadline.is_some();
         let (side, other) = self.direction(party);
-        !winding_down && side.is_readable() && !side.closed && side.outlet.is_idle() && other.can_take()
+        if winding_down || side.closed || !side.is_readable() || !side.outlet.is_idle() {
+            Meaning::Nothing
+        } else if other.can_take() {
+            Meaning::Silent
+        } else if side.outlet.close_sent() {
+            // No Ping may follow a Close.
+            Meaning::Nothing
+        } else {
+            Meaning::Stalled
+        }
     }
 
     /// When a side's silence has a consequence, if it goes on.
