@@ -1,6 +1,10 @@
 //! Relay, listeners and senders in memory under a paused clock: hours pass in milliseconds, and one seed gives one trace.
 #![allow(clippy::disallowed_methods)]
 
+mod closing;
+mod half_close;
 mod network;
+mod raw;
+mod stall;
 mod trace;
 mod world;
