@@ -8,6 +8,12 @@ use xshell::{Shell, cmd};
 /// A C compiler is not among them although aws-lc-sys needs one: this program was linked by it.
 const PROGRAMS: &[Program] = &[
     Program {
+        name: "certutil",
+        probe: Probe::OnPath("certutil"),
+        from: Source::Debian("libnss3-tools"),
+        why: "the browser is told to trust the relay's authority",
+    },
+    Program {
         name: "chromium",
         probe: Probe::OnPath("chromium"),
         from: Source::Debian("chromium"),
