@@ -1,3 +1,5 @@
 //! What the test binaries of this crate share.
 
+pub mod payload;
+pub mod program;
 pub mod wire;

@@ -1,0 +1,14 @@
+//! Programs of other stacks meet the relay and the SDK: the official Node.js client, plain WebSocket clients, a page in a browser,
+//! curl. What they are and how they are driven stands in `tests/interop/README.md`.
+
+// Real sockets, processes and time are the point here.
+#![allow(clippy::disallowed_methods)]
+
+mod browser;
+mod curl;
+mod end;
+mod hyco_ws;
+mod plain_clients;
+mod relay;
+mod scenarios;
+mod stacks;

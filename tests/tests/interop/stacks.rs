@@ -1,0 +1,68 @@
+//! The programs of other stacks, ready to take commands.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Stdio;
+
+use hybridrelay_tests::program::{Program, patiently, prepared};
+use tokio::process::Command;
+
+use crate::relay::TestRelay;
+
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// The official package.
+pub(crate) async fn hyco_ws(relay: &TestRelay) -> Program {
+    node(relay, "hyco-ws").await
+}
+
+/// The plain client of Node.js.
+pub(crate) async fn ws(relay: &TestRelay) -> Program {
+    node(relay, "ws").await
+}
+
+/// The plain client of Python.
+pub(crate) async fn websockets(relay: &TestRelay) -> Program {
+    let mut command = Command::new(prepared("target/interop/python/bin/python"));
+    command.arg(prepared("tests/interop/python/sender.py")).env("CA_FILE", relay.ca_file());
+    ready("websockets", command).await
+}
+
+/// A page in Chromium. The browser's profile lies in `home` and trusts the relay's authority.
+pub(crate) async fn page(relay: &TestRelay, home: &Path) -> Program {
+    // Where Chromium looks for authorities that its user trusts.
+    let database = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&database).expect("a directory");
+    let database = format!("sql:{}", database.display());
+    run("certutil", ["-N", "--empty-password", "-d", &database]).await;
+    let ca_file = relay.ca_file().to_str().expect("a path in UTF-8");
+    run("certutil", ["-A", "-d", &database, "-n", "hybridrelay", "-t", "C,,", "-i", ca_file]).await;
+
+    prepared("tests/interop/node/node_modules/playwright-core");
+    let mut command = Command::new("node");
+    command.arg(prepared("tests/interop/node/browser.js")).arg(prepared(CHROMIUM)).env("HOME", home);
+    ready("browser", command).await
+}
+
+/// Runs a command-line program to its end and returns what it printed.
+pub(crate) async fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = patiently(program, output).await;
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; run `cargo xtask test`, which installs it"));
+    let explanation = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} ended with {}: {explanation}", output.status);
+    String::from_utf8(output.stdout).expect("text")
+}
+
+async fn node(relay: &TestRelay, package: &str) -> Program {
+    prepared(&format!("tests/interop/node/node_modules/{package}"));
+    let mut command = Command::new("node");
+    command.arg(prepared(&format!("tests/interop/node/{package}.js"))).env("NODE_EXTRA_CA_CERTS", relay.ca_file());
+    ready(package, command).await
+}
+
+async fn ready(name: &str, mut command: Command) -> Program {
+    let program = Program::start(name, &mut command);
+    program.expect("ready").await;
+    program
+}
