@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use crate::env::{BoxSocket, Env};
 use crate::{Error, ErrorKind, Result};
 
+mod exchange;
 mod tcp;
 mod tls;
 mod upgrade;

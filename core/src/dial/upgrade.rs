@@ -1,8 +1,5 @@
 //! The WebSocket handshake over HTTP/1.1, through hyper, so that a refusal's reason phrase, headers and body are seen.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -10,11 +7,10 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::ext::ReasonPhrase;
-use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::exchange::{exchange, take_socket};
 use super::{DialError, DialTarget, Refused, Upgraded};
 use crate::env::{BoxSocket, Env};
 use crate::{Error, ErrorKind, Result};
@@ -31,39 +27,24 @@ pub(super) async fn upgrade(
 ) -> Result<Upgraded, DialError> {
     let key = STANDARD.encode(env.random::<16>());
     let request = request(target, headers, subprotocols, &key)?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(socket)).await.map_err(|error| broken(target, error))?;
-
-    // The exchange and the connection that carries it are one future: nothing is left behind when it is dropped.
-    let mut connection = pin!(connection.with_upgrades());
-    let mut connection_error = None;
-    let mut connection_done = false;
-    let mut exchange = pin!(async move {
-        let response = sender.send_request(request).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Answer::Switched(response));
-        }
-        Ok(Answer::Refused(refusal(response).await))
+    let answer = exchange(socket, request, |response| async {
+        Ok(match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {
+                let headers = response.headers().clone();
+                Answer::Switched(headers, hyper::upgrade::on(response).await?)
+            }
+            _ => Answer::Refused(refusal(response).await),
+        })
     });
-    let answer: Result<Answer, hyper::Error> = poll_fn(|cx| {
-        if !connection_done && let std::task::Poll::Ready(outcome) = connection.as_mut().poll(cx) {
-            connection_done = true;
-            connection_error = outcome.err();
-        }
-        exchange.as_mut().poll(cx)
-    })
-    .await;
-
-    match answer {
-        Ok(Answer::Switched(response)) => accepted(target, response, subprotocols, &key).await,
+    match answer.await {
+        Ok(Answer::Switched(headers, upgraded)) => Ok(accepted(target, headers, upgraded, subprotocols, &key)?),
         Ok(Answer::Refused(refused)) => Err(DialError::Refused(refused)),
-        // The connection knows better than the exchange why it ended.
-        Err(error) => Err(broken(target, connection_error.unwrap_or(error)).into()),
+        Err(error) => Err(broken(target, error).into()),
     }
 }
 
 enum Answer {
-    Switched(Response<Incoming>),
+    Switched(HeaderMap, hyper::upgrade::Upgraded),
     Refused(Refused),
 }
 
@@ -93,39 +74,36 @@ fn request(
 }
 
 /// Checks a 101 (RFC 6455 4.1) and takes the socket out of hyper.
-async fn accepted(
+fn accepted(
     target: &DialTarget,
-    response: Response<Incoming>,
+    headers: HeaderMap,
+    upgraded: hyper::upgrade::Upgraded,
     offered: &[String],
     key: &str,
-) -> Result<Upgraded, DialError> {
+) -> Result<Upgraded> {
     let violation = |what: &str| {
         Error::new(ErrorKind::Protocol, format!("{} answered the handshake with {what}", target.authority()))
     };
-    let headers = response.headers().clone();
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
 
     if !text(header::UPGRADE).is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
-        return Err(violation("a 101 that does not upgrade to WebSocket").into());
+        return Err(violation("a 101 that does not upgrade to WebSocket"));
     }
     if text(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str()) {
-        return Err(violation("a wrong Sec-WebSocket-Accept").into());
+        return Err(violation("a wrong Sec-WebSocket-Accept"));
     }
     if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
-        return Err(violation("an extension that was not offered").into());
+        return Err(violation("an extension that was not offered"));
     }
     let subprotocol = text(header::SEC_WEBSOCKET_PROTOCOL).map(str::to_owned);
     if let Some(chosen) = &subprotocol
         && !offered.contains(chosen)
     {
-        return Err(violation("a sub-protocol that was not offered").into());
+        return Err(violation("a sub-protocol that was not offered"));
     }
 
-    let upgraded = hyper::upgrade::on(response).await.map_err(|error| broken(target, error))?;
-    let parts = upgraded
-        .downcast::<TokioIo<BoxSocket>>()
-        .map_err(|_| Error::new(ErrorKind::Internal, "the upgraded socket is of a foreign type"))?;
-    Ok(Upgraded { socket: parts.io.into_inner(), read_buf: parts.read_buf, headers, subprotocol })
+    let (socket, read_buf) = take_socket(upgraded)?;
+    Ok(Upgraded { socket, read_buf, headers, subprotocol })
 }
 
 async fn refusal(response: Response<Incoming>) -> Refused {
