@@ -46,6 +46,8 @@ pub enum ErrorKind {
     MessageTooLarge = 16,
     /// A fault of this library. Please report it.
     Internal = 17,
+    /// A proxy on the way to the relay wants credentials, or others than those it was given (HTTP 407, SOCKS5).
+    ProxyAuthenticationRequired = 18,
 }
 
 impl ErrorKind {
@@ -74,6 +76,7 @@ impl ErrorKind {
             Self::Unsupported => "not supported by this relay",
             Self::MessageTooLarge => "message too large",
             Self::Internal => "internal error",
+            Self::ProxyAuthenticationRequired => "proxy authentication required",
         }
     }
 }

@@ -108,7 +108,7 @@ impl ListenerTask {
             return !self.reconnect;
         }
         match error.kind() {
-            ErrorKind::Unauthorized | ErrorKind::InvalidArgument => true,
+            ErrorKind::Unauthorized | ErrorKind::ProxyAuthenticationRequired | ErrorKind::InvalidArgument => true,
             _ => !self.wait,
         }
     }
