@@ -90,6 +90,10 @@ pub trait Environment: Send + Sync + 'static {
     fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>>;
     /// Binds a listening address; port 0 takes any free port.
     fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>>;
+    /// The environment variable of this name, if it is set and UTF-8. Without an implementation there are none.
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
 }
 
 /// A handle to an [`Environment`], cheap to clone.
@@ -179,6 +183,11 @@ impl Env {
     /// Binds a listening address; port 0 takes any free port.
     pub async fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Acceptor>> {
         self.0.bind(address).await
+    }
+
+    /// The environment variable of this name, if it is set and UTF-8.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.0.variable(name)
     }
 }
 

@@ -54,6 +54,10 @@ impl Environment for System {
             Ok(Box::new(TcpAcceptor { listener, local }) as Box<dyn Acceptor>)
         })
     }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
 }
 
 struct TcpAcceptor {
