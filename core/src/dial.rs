@@ -1,4 +1,4 @@
-//! How a client WebSocket comes to be: name resolution, TCP, TLS, and the HTTP/1.1 upgrade.
+//! How a client WebSocket comes to be: name resolution, TCP, a proxy on the way, TLS, and the HTTP/1.1 upgrade.
 
 use std::time::Duration;
 
@@ -9,10 +9,13 @@ use crate::env::{BoxSocket, Env};
 use crate::{Error, ErrorKind, Result};
 
 mod exchange;
+mod proxy;
 mod tcp;
 mod tls;
 mod upgrade;
 
+pub use proxy::Proxy;
+pub(crate) use proxy::Routing;
 pub(crate) use tls::ClientTls;
 
 /// Opens WebSockets to relays: one per listener or sender, shared by all of its sockets.
@@ -20,6 +23,7 @@ pub(crate) use tls::ClientTls;
 pub(crate) struct Dialer {
     env: Env,
     tls: ClientTls,
+    routing: Routing,
     /// Headers of the user's own, sent with every handshake to the namespace.
     headers: HeaderMap,
 }
@@ -36,8 +40,8 @@ pub(crate) struct Upgraded {
 }
 
 impl Dialer {
-    pub(crate) fn new(env: Env, tls: ClientTls, headers: HeaderMap) -> Self {
-        Self { env, tls, headers }
+    pub(crate) fn new(env: Env, tls: ClientTls, routing: Routing, headers: HeaderMap) -> Self {
+        Self { env, tls, routing, headers }
     }
 
     pub(crate) fn env(&self) -> &Env {
@@ -93,7 +97,10 @@ impl Handshake<'_> {
     /// Dials and upgrades within `limit`. A refusal comes back as [`Refused`] inside the error of the outer result's kind.
     pub(crate) async fn open(self, limit: Duration) -> Result<Upgraded, DialError> {
         let env = self.dialer.env.clone();
-        let target = self.target.authority().to_owned();
+        let mut target = self.target.authority().to_owned();
+        if let Ok(Some(proxy)) = self.dialer.routing.proxy_for(&self.target) {
+            target = format!("{target} through the proxy {proxy}");
+        }
         match env.timeout(limit, self.run()).await {
             Some(outcome) => outcome,
             None => {
@@ -105,7 +112,10 @@ impl Handshake<'_> {
 
     async fn run(self) -> Result<Upgraded, DialError> {
         let Self { dialer, target, headers, subprotocols } = self;
-        let socket = tcp::connect(&dialer.env, &target.host, target.port).await?;
+        let socket = match dialer.routing.proxy_for(&target)? {
+            Some(proxy) => proxy.open(&dialer.env, &dialer.tls, &target).await?,
+            None => tcp::connect(&dialer.env, &target.host, target.port).await?,
+        };
         let socket = if target.tls { dialer.tls.handshake(socket, &target.host).await? } else { socket };
         upgrade::upgrade(&dialer.env, socket, &target, headers, &subprotocols).await
     }
@@ -159,6 +169,12 @@ impl DialTarget {
 
     fn authority(&self) -> &str {
         self.uri.authority().map_or("", |authority| authority.as_str())
+    }
+
+    /// Host and port, also where the URI leaves the port out: what a proxy is asked for.
+    fn host_and_port(&self) -> String {
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 

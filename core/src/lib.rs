@@ -43,6 +43,7 @@ pub mod ws;
 pub use address::{EntityPath, RelayAddress};
 pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter, Message};
 pub use connection_string::ConnectionString;
+pub use dial::Proxy;
 pub use error::{Error, ErrorKind, Result};
 pub use listener::{AcceptConnect, Incoming, IncomingConnect, Listener, ListenerBuilder, Status, StatusWatcher};
 pub use options::Target;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::address::{EntityPath, RelayAddress};
 use crate::connection::ConnectionSettings;
 use crate::connection_string::ConnectionString;
-use crate::dial::{ClientTls, Dialer};
+use crate::dial::{ClientTls, Dialer, Proxy};
 use crate::env::Env;
 use crate::link::WebSocketSettings;
 use crate::token::TokenProvider;
@@ -108,6 +108,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) close_timeout: Duration,
     pub(crate) keep_alive: Option<Duration>,
+    pub(crate) proxy: Proxy,
     pub(crate) extra_ca_pem: Vec<Vec<u8>>,
     pub(crate) insecure_skip_verify: bool,
     pub(crate) insecure_plaintext: bool,
@@ -138,6 +139,7 @@ impl Options {
             connect_timeout: None,
             close_timeout: Duration::from_secs(60),
             keep_alive: Some(Duration::from_secs(20)),
+            proxy: Proxy::environment(),
             extra_ca_pem: Vec::new(),
             insecure_skip_verify: false,
             insecure_plaintext: false,
@@ -168,11 +170,12 @@ impl Options {
                 "insecure_skip_verify is set: the relay's certificate is not checked"
             );
         }
+        let routing = self.proxy.routing(&self.env);
         Ok(Checked {
             address,
             entity,
             credential: self.credential.or(credential),
-            dialer: Dialer::new(self.env, tls, header_map(&self.headers)?),
+            dialer: Dialer::new(self.env, tls, routing, header_map(&self.headers)?),
             connect_timeout: self.connect_timeout.or(operation_timeout).unwrap_or(Duration::from_secs(60)),
             link: WebSocketSettings {
                 keep_alive: self.keep_alive,
@@ -251,13 +254,20 @@ macro_rules! shared_options {
             self
         }
 
+        /// The proxy between this program and the relay. Default: as the environment says,
+        /// [`Proxy::environment`](crate::Proxy::environment).
+        pub fn proxy(mut self, proxy: $crate::Proxy) -> Self {
+            self.options.proxy = proxy;
+            self
+        }
+
         /// Trusts the certificates in this PEM text beside the platform's. May be called several times.
         pub fn extra_ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
             self.options.extra_ca_pem.push(pem.into());
             self
         }
 
-        /// Accepts any certificate of the relay, so anybody in between can read and change everything. Logs a warning.
+        /// Accepts any certificate of the relay and of an `https://` proxy, so anybody in between can read and change everything. Logs a warning.
         pub fn insecure_skip_verify(mut self, yes: bool) -> Self {
             self.options.insecure_skip_verify = yes;
             self

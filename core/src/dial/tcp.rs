@@ -27,12 +27,24 @@ pub(super) async fn connect(env: &Env, host: &str, port: u16) -> Result<BoxSocke
     })
 }
 
-async fn resolve_and_race(env: &Env, host: &str, port: u16) -> Result<BoxSocket> {
-    let addresses = env.resolve(host, port).await.map_err(|error| {
+/// The addresses of a host, within the same limit.
+pub(super) async fn resolve(env: &Env, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    env.timeout(CONNECT_LIMIT, resolve_unbounded(env, host, port)).await.unwrap_or_else(|| {
+        let limit = CONNECT_LIMIT.as_secs();
+        Err(Error::new(ErrorKind::Network, format!("the host name {host} was not resolved within {limit} s")))
+    })
+}
+
+async fn resolve_unbounded(env: &Env, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    env.resolve(host, port).await.map_err(|error| {
         Error::new(ErrorKind::Network, format!("cannot resolve the host name {host}"))
             .with_reason(error.to_string())
             .with_source(error)
-    })?;
+    })
+}
+
+async fn resolve_and_race(env: &Env, host: &str, port: u16) -> Result<BoxSocket> {
+    let addresses = resolve_unbounded(env, host, port).await?;
     let failed = |error: io::Error| {
         Error::new(ErrorKind::Network, format!("cannot connect to {host}:{port}"))
             .with_reason(error.to_string())
