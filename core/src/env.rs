@@ -37,6 +37,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     fn abort(&mut self);
     /// The peer's transport address.
     fn peer_addr(&self) -> SocketAddr;
+    /// Gives the transport up when the peer acknowledges nothing of what was sent for this long, or takes nothing (TCP's user
+    /// timeout): for sockets on which nothing may stall. Elsewhere a peer that is alive and does not read would be cut.
+    ///
+    /// A transport without such a timer ignores it.
+    fn set_user_timeout(&mut self, _limit: Duration) {}
 }
 
 /// An owned [`Socket`] of any kind.
@@ -50,6 +55,10 @@ impl Socket for BoxSocket {
     fn peer_addr(&self) -> SocketAddr {
         (**self).peer_addr()
     }
+
+    fn set_user_timeout(&mut self, limit: Duration) {
+        (**self).set_user_timeout(limit);
+    }
 }
 
 impl Socket for tokio_rustls::TlsStream<BoxSocket> {
@@ -61,6 +70,11 @@ impl Socket for tokio_rustls::TlsStream<BoxSocket> {
     fn peer_addr(&self) -> SocketAddr {
         let (socket, _) = self.get_ref();
         socket.peer_addr()
+    }
+
+    fn set_user_timeout(&mut self, limit: Duration) {
+        let (socket, _) = self.get_mut();
+        socket.set_user_timeout(limit);
     }
 }
 

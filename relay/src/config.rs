@@ -112,7 +112,7 @@ pub struct Timings {
     pub control_gone: Duration,
     /// How long a delivery waits for room in a listener's queue: 5 s (decision 55).
     pub queue_full: Duration,
-    /// How long a write to a listener may stall before it is dead: 30 s (decision 55).
+    /// How long a write to a listener may stall, here or unacknowledged in the network, before it is dead: 30 s (decision 55).
     pub write_stall: Duration,
     /// How long a closing control channel waits for the listener's Close: 5 s.
     pub control_close: Duration,

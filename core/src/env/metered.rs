@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -37,6 +37,10 @@ impl Socket for Metered {
 
     fn peer_addr(&self) -> SocketAddr {
         self.socket.peer_addr()
+    }
+
+    fn set_user_timeout(&mut self, limit: Duration) {
+        self.socket.set_user_timeout(limit);
     }
 }
 

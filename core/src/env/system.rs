@@ -86,9 +86,12 @@ struct TcpSocket {
 impl TcpSocket {
     fn boxed(stream: TcpStream, peer: SocketAddr) -> io::Result<BoxSocket> {
         // Relayed bytes leave when they come: no Nagle delay. TCP's own keep-alive notices a peer that vanished while
-        // neither side has anything to say, also where WebSocket pings must not judge (protocol.md 10, decision 19).
+        // neither side has anything to say, also where WebSocket pings must not judge: after 150 s (protocol.md 10, decision 19).
         stream.set_nodelay(true)?;
-        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(60))
+            .with_interval(Duration::from_secs(15))
+            .with_retries(6);
         SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(Box::new(Self { stream, peer }))
     }
@@ -102,6 +105,12 @@ impl Socket for TcpSocket {
 
     fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn set_user_timeout(&mut self, limit: Duration) {
+        // Failure leaves the system's retransmission limit, a quarter of an hour.
+        let _ = SockRef::from(&self.stream).set_tcp_user_timeout(Some(limit));
     }
 }
 
@@ -134,5 +143,58 @@ impl AsyncWrite for TcpSocket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::env::Env;
+
+    /// Two ends of one TCP connection over loopback.
+    async fn pair() -> (BoxSocket, BoxSocket) {
+        let env = Env::system();
+        let mut acceptor = env.bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let dialled = env.dial(acceptor.local_addr()).await.unwrap();
+        (dialled, acceptor.accept().await.unwrap())
+    }
+
+    /// Writes until the socket breaks; counts what it took.
+    async fn write_until_broken(socket: &mut BoxSocket, taken: &mut u64) -> io::Error {
+        let chunk = vec![7; 64 << 10];
+        loop {
+            match socket.write(&chunk).await {
+                Ok(count) => *taken += count as u64,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Linux counts a closed window against the user timeout even while the peer acknowledges every probe: hence only sockets on
+    /// which nothing may stall have one.
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_cut_only_where_a_user_timeout_is_set() {
+        let (mut patient, mut reader) = pair().await;
+        let mut taken = 0;
+        // The patient one stalls for the whole time, so for at least twice the limit.
+        for _ in 0..2 {
+            let (mut limited, _silent) = pair().await;
+            limited.set_user_timeout(Duration::from_secs(1));
+            let mut ignored = 0;
+            let broken = tokio::select! {
+                broken = write_until_broken(&mut limited, &mut ignored) => broken,
+                broken = write_until_broken(&mut patient, &mut taken) => panic!("the patient socket broke: {broken}"),
+                () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the user timeout does not work"),
+            };
+            assert_eq!(broken.kind(), io::ErrorKind::TimedOut);
+        }
+        let received = tokio::spawn(async move {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).await.map(|_| all.len() as u64)
+        });
+        drop(patient);
+        assert_eq!(received.await.unwrap().unwrap(), taken);
     }
 }

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::dial::{DialError, Upgraded};
-use crate::env::{Env, Metered};
+use crate::env::{Env, Metered, Socket};
 use crate::options::Checked;
 use crate::protocol::{Features, FromRelay, headers, refusal};
 use crate::token::{Token, TokenProvider, expired, renewal_delay};
@@ -23,6 +23,10 @@ use masks::Masks;
 
 /// Renewal is tried again no sooner than this (protocol.md 9.2).
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long what was sent may stay unacknowledged by the relay's TCP without a keep-alive; with one, as long as a silent relay is
+/// borne. Nothing stalls on a control channel, so such a path is dead.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Requests of up to 64 KiB come in one text and one binary message (protocol.md 3.5).
 const MESSAGE_LIMIT: usize = 256 * 1024;
@@ -116,7 +120,11 @@ impl ControlChannel {
             .max_write_buffer_size(512 * 1024)
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
-        let socket = Masks::new(env, Metered::new(env, upgraded.socket));
+        let mut socket = Metered::new(env, upgraded.socket);
+        let patience =
+            checked.link.keep_alive.map_or(UNACKNOWLEDGED, |interval| interval + checked.link.keep_alive_deadline);
+        socket.set_user_timeout(patience);
+        let socket = Masks::new(env, socket);
         let ws =
             WebSocketStream::from_partially_read(socket, upgraded.read_buf.to_vec(), Role::Client, Some(config)).await;
         Self {

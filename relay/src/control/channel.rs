@@ -89,7 +89,9 @@ impl Channel {
             .max_write_buffer_size(512 * 1024)
             .max_message_size(Some(most))
             .max_frame_size(Some(most));
-        let socket = Metered::new(&self.node.env, socket);
+        let mut socket = Metered::new(&self.node.env, socket);
+        // What is written to a dead path stalls in the network and not here (decision 55).
+        socket.set_user_timeout(self.node.config.timings.write_stall);
         let ws = WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
         Open { channel: self, ws, pinged: false, revoked_at: None, body_follows: false, waiting: Vec::new() }
     }
