@@ -46,11 +46,6 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// The host without its port.
-    pub(crate) fn host(&self) -> &str {
-        host_of(&self.authority)
-    }
-
     /// The token of a WebSocket handshake: the header wins over the query (protocol.md 10, decision 8).
     pub(crate) fn token(&self) -> Option<&str> {
         let header = self.request.headers().get(headers::SERVICE_BUS_AUTHORIZATION);

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Config, ListenAddress};
 use crate::directory::embedded::Embedded;
-use crate::directory::{Directory, EntityKey, ListenerRecord};
+use crate::directory::{EntityKey, ListenerRecord};
 use crate::edge;
 use crate::node::{Census, Endings, Node, Stage, Waiting};
 use crate::rendezvous::{Ending, Tickets};

@@ -27,7 +27,7 @@ pub(crate) use dial::dial;
 pub(crate) use pump::Ending;
 pub(crate) use tickets::Tickets;
 
-use junction::{Answer, Junction, Pair, PendingLeg};
+use junction::{Answer, Pair, PendingLeg};
 use pump::{Leg, PumpConfig};
 
 /// Takes a sender in: checks it, invites a listener, and answers only when that one has dialled or refused.
