@@ -1,0 +1,150 @@
+//! Linux network namespaces: hosts of their own inside this machine, with links and firewalls. They need root.
+
+// Real processes and real time are the point here.
+#![allow(clippy::disallowed_methods)]
+
+use std::net::Ipv4Addr;
+use std::process::{Command, Output};
+
+/// The packet filter's table in a closed namespace.
+const TABLE: &str = "hybridrelay";
+
+/// A network namespace; removed when dropped, with its links.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+/// A way out of a closed namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// The only address that may be dialled.
+    pub address: Ipv4Addr,
+    /// The only TCP port that may be dialled.
+    pub port: u16,
+}
+
+/// How many TCP and UDP packets a closed namespace has dropped. What the kernel says by itself, to find its neighbours, is not
+/// counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// On their way in.
+    pub inbound: u64,
+    /// On their way out.
+    pub outbound: u64,
+}
+
+impl Namespace {
+    /// Makes a namespace with a loopback interface. Its name holds the process's id.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made, as without root.
+    pub fn create(role: &str) -> Self {
+        let name = format!("hybridrelay-{}-{role}", std::process::id());
+        run("ip", &["netns", "add", &name]);
+        let namespace = Self { name };
+        namespace.ip(&["link", "set", "lo", "up"]);
+        // Nothing is passed on from one link to another.
+        namespace.run("sh", &["-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"]);
+        namespace
+    }
+
+    /// Gives the namespace an address that all its links lead to.
+    pub fn add_address(&self, address: Ipv4Addr) {
+        self.ip(&["addr", "add", &format!("{address}/32"), "dev", "lo"]);
+    }
+
+    /// Joins two namespaces by a link with an address at each end, and routes the other namespace's `destination` over it.
+    pub fn link(&self, own: Ipv4Addr, other: &Self, others: Ipv4Addr, destination: Ipv4Addr) {
+        // Interface names have at most 15 characters.
+        let name = format!("link-{:08x}", u32::from(own));
+        self.ip(&["link", "add", &name, "type", "veth", "peer", "name", &name, "netns", &other.name]);
+        for (namespace, address) in [(self, own), (other, others)] {
+            namespace.ip(&["addr", "add", &format!("{address}/30"), "dev", &name]);
+            namespace.ip(&["link", "set", &name, "up"]);
+        }
+        self.ip(&["route", "add", &destination.to_string(), "via", &others.to_string()]);
+    }
+
+    /// Drops every packet, in and out, but those of TCP connections from here to `exit`.
+    pub fn close_but(&self, exit: Exit) {
+        let Exit { address, port } = exit;
+        let rules = format!(
+            "table inet {TABLE} {{
+                counter inbound {{}}
+                counter outbound {{}}
+                chain input {{
+                    type filter hook input priority 0; policy drop;
+                    ip saddr {address} tcp sport {port} ct state established accept
+                    meta l4proto {{ tcp, udp }} counter name inbound drop
+                }}
+                chain output {{
+                    type filter hook output priority 0; policy drop;
+                    ip daddr {address} tcp dport {port} accept
+                    meta l4proto {{ tcp, udp }} counter name outbound drop
+                }}
+            }}"
+        );
+        self.run("nft", &[&rules]);
+    }
+
+    /// What the rules of [`close_but`](Self::close_but) have dropped.
+    pub fn dropped(&self) -> Dropped {
+        let listing = self.run("nft", &["--json", "list", "counters", "table", "inet", TABLE]);
+        let listing: serde_json::Value = serde_json::from_str(&listing).expect("nft prints JSON");
+        let counters: Vec<_> = listing["nftables"].as_array().into_iter().flatten().collect();
+        let packets = |name: &str| {
+            let counter = counters.iter().map(|entry| &entry["counter"]).find(|counter| counter["name"] == name);
+            counter.and_then(|counter| counter["packets"].as_u64()).unwrap_or_else(|| panic!("no {name} in {listing}"))
+        };
+        Dropped { inbound: packets("inbound"), outbound: packets("outbound") }
+    }
+
+    /// The sockets that wait for somebody from outside: TCP ones that listen, UDP ones that are not connected. One in a line.
+    pub fn waiting_sockets(&self) -> String {
+        self.run("ss", &["--no-header", "--numeric", "--listening", "--tcp", "--udp"])
+    }
+
+    /// The peers of the TCP connections that are established.
+    pub fn tcp_peers(&self) -> Vec<String> {
+        let listing = self.run("ss", &["--no-header", "--numeric", "--tcp", "state", "established"]);
+        listing.lines().filter_map(|line| line.split_whitespace().last()).map(str::to_owned).collect()
+    }
+
+    /// A command that will run inside.
+    pub fn command(&self, program: &str) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+
+    fn ip(&self, arguments: &[&str]) {
+        run("ip", &[&["-netns", &self.name], arguments].concat());
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
+        run("ip", &[&["netns", "exec", &self.name, program], arguments].concat())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // What cannot be removed is no reason to hide why a test failed.
+        let _ = Command::new("ip").args(["netns", "delete", &self.name]).output();
+    }
+}
+
+/// Runs a program that does not wait for anything, and returns what it printed.
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let Output { status, stdout, stderr } =
+        output.unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+    let explanation = String::from_utf8_lossy(&stderr);
+    assert!(
+        status.success(),
+        "`{program} {}` failed (network namespaces need root, iproute2 and nftables): {explanation}",
+        arguments.join(" ")
+    );
+    String::from_utf8_lossy(&stdout).into_owned()
+}
