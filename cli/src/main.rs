@@ -1,2 +1,75 @@
-//! placeholder
-fn main() {}
+//! The `hybridrelay` command: a relay, a listener, a sender, tokens, and a demonstration of all of them.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod arguments;
+mod connect;
+mod console;
+mod demo;
+mod destination;
+mod failure;
+mod listen;
+mod logging;
+mod relay;
+mod serve;
+mod signals;
+mod state;
+mod stdio;
+mod token;
+mod units;
+
+use arguments::{Arguments, Command};
+use console::Console;
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let console = Console::new(arguments.output.json);
+    match run(arguments, console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.failure(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+fn run(arguments: Arguments, console: Console) -> Result<(), Failure> {
+    logging::start(arguments.output.verbose, console.is_json())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("the runtime cannot be started", &error))?;
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Serve(arguments) => serve::run(arguments, console).await,
+            Command::Listen(arguments) => listen::run(arguments, console).await,
+            Command::Connect(arguments) => connect::run(arguments, console).await,
+            Command::Token(arguments) => token::run(arguments),
+            Command::Demo(arguments) => demo::run(arguments).await,
+        }
+    });
+    // A thread that waits for standard input cannot be stopped and must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Answers a command line that asks for help or is not usable.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && wants_json {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let failure = Failure::usage(first.strip_prefix("error: ").unwrap_or(first));
+        Console::new(true).failure(&failure);
+    } else {
+        // Nobody is left to tell if the terminal has gone.
+        let _ = error.print();
+    }
+    if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,230 @@
+//! `serve`: the relay.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hybridrelay::env::Env;
+use hybridrelay_relay::dev_ca::DevCa;
+use hybridrelay_relay::{
+    AutoCreate, MemoryStore, Namespace, Relay, RelayBuilder, RelayHandle, Rights, Rule, WebSocketPaths,
+};
+use serde_json::json;
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::listen::connections;
+use crate::signals::{self, Signals};
+use crate::state;
+use crate::units::parse_duration;
+
+mod endpoint;
+mod ready;
+
+use endpoint::{Bound, Endpoint, Port};
+use ready::Ready;
+
+/// The name of a development relay's one rule, which has every right.
+const RULE: &str = "RootManageSharedAccessKey";
+
+const EXAMPLES: &str = "\
+Examples:
+  hybridrelay serve --dev                            https on 9443, http on 9080
+  hybridrelay serve --dev --listen https://[::1]:0   any free port
+  hybridrelay serve --dev --public 'web/*'           senders of web/… need no key
+  hybridrelay serve --dev --hostname relay.lan --listen https://0.0.0.0:9443
+
+When the relay is ready it prints, at a terminal, four lines that can be pasted; otherwise one line of JSON with the \
+addresses, the connection string and the file to trust. SIGINT and SIGTERM let open connections end first; a second one stops \
+at once.";
+
+/// Run a relay
+///
+/// With --dev: for development on this machine. Everything that is needed is made at the first start and kept: a certificate
+/// authority that can vouch for this machine's names only, and the key of the one rule, RootManageSharedAccessKey. Hybrid
+/// connections appear when somebody listens on them.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ServeArguments {
+    /// Run a development relay
+    #[arg(long)]
+    dev: bool,
+
+    /// Listen here instead of at https://127.0.0.1:9443 and http://127.0.0.1:9080 [repeatable]
+    ///
+    /// A default port that is taken is replaced by the next free one; one that is given and taken is an error. Port 0 takes any free
+    /// port.
+    #[arg(long, value_name = "URL")]
+    listen: Vec<Endpoint>,
+
+    /// Administration address [default: https://127.0.0.1:9444]
+    ///
+    /// Reserved: this version answers every request there with 404.
+    #[arg(long, value_name = "URL")]
+    admin: Option<Endpoint>,
+
+    /// Directory for the certificate authority and the key
+    ///
+    /// Default: $STATE_DIRECTORY, $XDG_STATE_HOME/hybridrelay, or ~/.local/state/hybridrelay.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// Use this key for this run instead of the kept one
+    ///
+    /// Other users of this machine can read command lines.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Further name or address of this machine for the certificate [repeatable]
+    ///
+    /// The first one is named in the connection string if the relay listens beyond loopback.
+    #[arg(long, value_name = "NAME")]
+    hostname: Vec<String>,
+
+    /// Let senders of matching hybrid connections in without a key; '*' stands for any characters [repeatable]
+    #[arg(long, value_name = "PATTERN")]
+    public: Vec<String>,
+
+    /// How to tell that the relay is ready
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    ready: Form,
+
+    /// How long open connections may go on after SIGINT or SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    drain: Duration,
+}
+
+/// The form of the ready line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Text at a terminal, JSON otherwise
+    #[default]
+    Auto,
+    /// Four lines for a person
+    Text,
+    /// One line of JSON
+    Json,
+}
+
+pub(crate) async fn run(arguments: ServeArguments, console: Console) -> Result<(), Failure> {
+    if !arguments.dev {
+        return Err(Failure::usage(
+            "serve needs --dev: there is no configuration file yet that could tell what to serve",
+        )
+        .with_advice("run a development relay: hybridrelay serve --dev"));
+    }
+    let env = Env::system();
+    let mut signals = Signals::catch()?;
+    let directory = state::prepare(&state::directory(arguments.state)?)?;
+    let key = state::key(&env, &directory, arguments.key)?;
+
+    let sockets = bind(&env, &arguments.listen, arguments.admin).await?;
+    let names = certificate_names(&arguments.hostname, &sockets);
+    let ca = DevCa::load_or_create(&env, &directory, &names)?;
+    if ca.was_replaced() {
+        let text = "the certificate authority was made anew for the host names; clients must trust the new one";
+        console.event("authorityReplaced", json!({"caFile": ca.ca_file()}), text);
+    }
+    let ready = ready(&sockets, &arguments.hostname, &directory, key);
+    let _admin = on(Relay::builder(), sockets.admin, &ca).build().start().await?;
+    let policy = AutoCreate { public: arguments.public, websocket: WebSocketPaths::AnyPath, limit: 0 };
+    let namespace = Namespace::new(&ready.namespace)
+        .with_rule(Rule::new(RULE, Rights::MANAGE, &ready.key))
+        .with_auto_create(policy);
+    let builder = Relay::builder().store(MemoryStore::new([namespace]));
+    let relay =
+        sockets.listen.into_iter().fold(builder, |builder, bound| on(builder, bound, &ca)).build().start().await?;
+
+    announce(&ready, arguments.ready)?;
+    signals.next().await;
+    drain(relay, arguments.drain, signals, console).await;
+    Ok(())
+}
+
+/// The sockets of a relay.
+struct Sockets {
+    listen: Vec<Bound>,
+    admin: Bound,
+}
+
+async fn bind(env: &Env, listen: &[Endpoint], admin: Option<Endpoint>) -> Result<Sockets, Failure> {
+    let mut bound = Vec::new();
+    if listen.is_empty() {
+        for default in [Endpoint::loopback("https", 9443), Endpoint::loopback("http", 9080)] {
+            bound.push(default.bind(env, Port::OrNext).await?);
+        }
+    }
+    for endpoint in listen {
+        bound.push(endpoint.clone().bind(env, Port::Exactly).await?);
+    }
+    let admin = match admin {
+        Some(endpoint) => endpoint.bind(env, Port::Exactly).await?,
+        None => Endpoint::loopback("https", 9444).bind(env, Port::OrNext).await?,
+    };
+    Ok(Sockets { listen: bound, admin })
+}
+
+/// Serves on a socket, with TLS where its address says so.
+fn on(builder: RelayBuilder, bound: Bound, ca: &DevCa) -> RelayBuilder {
+    let tls = bound.endpoint.is_secure().then(|| ca.server_config());
+    builder.listen_on(bound.acceptor, tls)
+}
+
+/// What the certificate must name beside `localhost` and its addresses.
+fn certificate_names(hostnames: &[String], sockets: &Sockets) -> Vec<String> {
+    let mut names = hostnames.to_vec();
+    let addresses = sockets.listen.iter().chain([&sockets.admin]).map(|bound| &bound.endpoint);
+    for host in addresses.filter(|endpoint| endpoint.is_secure()).filter_map(Endpoint::host_to_certify) {
+        if !names.iter().any(|name| name.eq_ignore_ascii_case(&host)) {
+            names.push(host);
+        }
+    }
+    names
+}
+
+fn ready(sockets: &Sockets, hostnames: &[String], directory: &Path, key: String) -> Ready {
+    let endpoints = sockets.listen.iter().map(|bound| &bound.endpoint);
+    // The bound list is never empty; TLS comes first.
+    let main = endpoints.clone().find(|endpoint| endpoint.is_secure()).unwrap_or(&sockets.listen[0].endpoint);
+    let namespace = main.host_for_clients(hostnames);
+    let emulator = if main.is_secure() { "" } else { ";UseDevelopmentEmulator=true" };
+    let authority = endpoint::authority(&namespace, main.port());
+    Ready {
+        ready: true,
+        listen: endpoints.map(ToString::to_string).collect(),
+        connection_string: format!(
+            "Endpoint=sb://{authority}/;SharedAccessKeyName={RULE};SharedAccessKey={key}{emulator}"
+        ),
+        namespace,
+        ca_file: directory.join(state::CA_FILE).to_string_lossy().into_owned(),
+        key_name: RULE,
+        key,
+        admin: sockets.admin.endpoint.to_string(),
+    }
+}
+
+fn announce(ready: &Ready, form: Form) -> Result<(), Failure> {
+    let as_text = match form {
+        Form::Auto => io::stdout().is_terminal(),
+        Form::Text => true,
+        Form::Json => false,
+    };
+    let text = if as_text { ready.to_text() } else { ready.to_json() };
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    written.map_err(|error| Failure::io("the ready line cannot be written", &error))
+}
+
+/// Ends the relay in good order, or at once by another signal.
+async fn drain(relay: RelayHandle, limit: Duration, mut signals: Signals, console: Console) {
+    let open = relay.connections();
+    if open > 0 {
+        let text = format!("waiting for {} to end; another signal stops at once", connections(open));
+        console.event("draining", json!({"connections": open}), &text);
+    }
+    tokio::select! {
+        () = relay.shutdown(limit) => {}
+        signal = signals.next() => signals::exit_by(signal),
+    }
+}

@@ -1,0 +1,13 @@
+//! The command as its users run it: real processes, a real relay, real signals.
+#![allow(clippy::disallowed_methods)]
+
+mod connect;
+mod demo;
+mod exec;
+mod failures;
+mod harness;
+mod listen;
+mod secrets;
+mod serve;
+mod signals;
+mod token;
