@@ -1,6 +1,6 @@
 //! `demo`: a relay, a listener and a sender at work on this machine.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -179,9 +179,4 @@ fn say(who: &str, what: std::fmt::Arguments<'_>) {
 /// A line on standard output; nobody misses it when that is closed.
 fn tell(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout().lock(), "{line}");
-}
-
-/// Whether a progress bar can be drawn.
-fn is_terminal() -> bool {
-    io::stdout().is_terminal()
 }

@@ -244,6 +244,10 @@ impl Work {
         console.quiet_event("disconnected", json!({"trackingId": id, "reason": reason}));
         match outcome {
             Ok(()) => tracing::info!(tracking_id = id, "a sender has ended"),
+            // A sender that goes without a word, as ssh ends its ProxyCommand, is nothing to worry about.
+            Err(error) if error.kind() == ErrorKind::ConnectionLost => {
+                tracing::info!(tracking_id = id, %error, "a sender has gone");
+            }
             Err(error) => tracing::warn!(tracking_id = id, %error, "a connection ended early"),
         }
     }

@@ -1,5 +1,7 @@
 //! The demonstration's transfer: random bytes there, their digest back.
 
+use std::cell::Cell;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use hybridrelay::env::Env;
@@ -92,7 +94,7 @@ pub(super) async fn send(env: &Env, relay: &LocalRelay, ca: &str, size: u64) -> 
 struct Progress {
     size: u64,
     bar: Option<ProgressBar>,
-    quarters: std::cell::Cell<u64>,
+    quarters: Cell<u64>,
 }
 
 impl Progress {
@@ -101,13 +103,13 @@ impl Progress {
             "\n  The sender sends {} of random bytes; the listener answers with what it got.",
             HumanBytes(size)
         ));
-        let bar = super::is_terminal().then(|| {
+        let bar = io::stdout().is_terminal().then(|| {
             let style = ProgressStyle::with_template("  {bar:50} {bytes} of {total_bytes}, {binary_bytes_per_sec}");
             let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stdout());
             // The template is a constant that parses.
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { size, bar, quarters: std::cell::Cell::new(0) }
+        Self { size, bar, quarters: Cell::new(0) }
     }
 
     fn at(&self, sent: u64) {
