@@ -437,17 +437,15 @@ impl Shared {
         if state.may_be_stalled() {
             deadline = deadline.max(STALL_PATIENCE);
         }
-        if let Some(sent) = state.ping_sent {
-            if state.listening && now < sent + deadline {
-                return sent + deadline;
+        if let Some(sent) = state.ping_sent.filter(|_| state.listening) {
+            if now < sent + deadline {
+                return (sent + deadline).min(now + period);
             }
-            if state.listening {
-                let error = Error::new(ErrorKind::ConnectionLost, "the peer gave no sign of life")
-                    .with_reason(format!("no answer to a ping for {} s", deadline.as_secs_f32()));
-                state.end(error);
-                self.fan.wake_all();
-                return now;
-            }
+            let error = Error::new(ErrorKind::ConnectionLost, "the peer gave no sign of life")
+                .with_reason(format!("no answer to a ping for {} s", deadline.as_secs_f32()));
+            state.end(error);
+            self.fan.wake_all();
+            return now;
         }
         // Whoever only receives, or does not even read, has to give a sign of life too: the relay cannot know how far away from
         // the program lies what it has written.
@@ -464,7 +462,7 @@ impl Shared {
         // What was waiting in the socket may be what the reader waits for.
         self.fan.wake(Waiter::Reader);
         self.keeper.wake();
-        now + if state.listening { deadline } else { period }
+        now + if state.listening { deadline.min(period) } else { period }
     }
 
     /// Gives a closed socket more time while it makes progress. `None` when it was ended.
