@@ -39,7 +39,7 @@ impl Status {
     }
 }
 
-/// Follows a listener's [`Status`]. Each watcher sees every change that comes while it waits, and always the newest.
+/// Follows a listener's [`Status`]. A watcher always sees the newest; what was over before it looked is skipped.
 #[derive(Clone, Debug)]
 pub struct StatusWatcher(pub(super) watch::Receiver<Status>);
 
