@@ -1,10 +1,13 @@
 //! Relay, listeners and senders in memory under a paused clock: hours pass in milliseconds, and one seed gives one trace.
 #![allow(clippy::disallowed_methods)]
 
+mod accepting;
 mod closing;
 mod half_close;
 mod network;
 mod raw;
+mod revocation;
+mod silence;
 mod stall;
 mod trace;
 mod world;

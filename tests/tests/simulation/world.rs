@@ -1,7 +1,9 @@
 //! A simulated world with a relay in it, and peers that are not our SDK.
 
-use hybridrelay::env::sim::Sim;
-use hybridrelay::{Connection, Incoming, Listener, ListenerBuilder, Sender, SenderBuilder};
+use std::time::{Duration, SystemTime};
+
+use hybridrelay::env::sim::{Event, Sim};
+use hybridrelay::{Connection, Error, Incoming, Listener, ListenerBuilder, Sender, SenderBuilder, Status};
 use hybridrelay_relay::{Config, Entity, ListenAddress, MemoryStore, Namespace, Relay, RelayHandle, Rights, Rule};
 
 /// The relay's host.
@@ -53,6 +55,35 @@ impl World {
     /// How many listeners are online.
     pub(crate) fn online(&self) -> usize {
         self.relay.listeners(NAMESPACE, ENTITY).len()
+    }
+}
+
+/// When a host dialled the relay, counted from the beginning.
+pub(crate) fn dials(sim: &Sim, host: &str) -> Vec<Duration> {
+    let trace = sim.trace();
+    let by_host = |event: &Event| matches!(event, Event::Dialled { from, .. } if **from == *host);
+    trace.records().iter().filter(|record| by_host(&record.event)).map(|record| record.at).collect()
+}
+
+/// Waits until a listener is offline, and returns why and when it will try again.
+pub(crate) async fn offline(listener: &Listener) -> (Error, Option<Duration>) {
+    let mut status = listener.status();
+    loop {
+        if let Status::Offline { error, retry_in } = status.current() {
+            return (error, retry_in);
+        }
+        status.changed().await.expect("the listener was not closed");
+    }
+}
+
+/// Waits until a listener is online, and returns when its token ends for good.
+pub(crate) async fn online(listener: &Listener) -> Option<SystemTime> {
+    let mut status = listener.status();
+    loop {
+        if let Status::Online { expires_at } = status.current() {
+            return expires_at;
+        }
+        status.changed().await.expect("the listener was not closed");
     }
 }
 
