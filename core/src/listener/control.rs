@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use crate::dial::{DialError, Upgraded};
-use crate::env::{Env, Metered, Socket};
+use crate::env::{BoxFuture, Env, Metered, Socket};
 use crate::options::Checked;
 use crate::protocol::{Features, FromRelay, headers, refusal};
 use crate::token::{Token, TokenProvider, expired, renewal_delay};
@@ -38,10 +38,14 @@ pub(super) struct ControlChannel {
     keep_alive_deadline: Duration,
     ping_sent: Option<Instant>,
     credential: Option<TokenProvider>,
+    /// How long the provider may take: as long as for the opening.
+    fetch_limit: Duration,
     /// Tells of new ready-made tokens since the handshake.
     new_tokens: Option<watch::Receiver<Token>>,
     audience: String,
     renewal: Renewal,
+    /// A new token is being fetched, while the channel goes on; `None` inside is a provider that took too long.
+    fetching: Option<BoxFuture<Option<Result<Token>>>>,
     /// What both ends offer beyond the protocol.
     pub(super) features: Features,
 }
@@ -52,6 +56,8 @@ pub(super) enum ControlEvent {
     Message(Box<FromRelay>),
     /// The body that follows a request which announced one.
     Body,
+    /// The token was renewed, or could not be; [`expires_at`](ControlChannel::expires_at) may have changed.
+    Renewed,
 }
 
 /// When the token needs attention.
@@ -134,9 +140,11 @@ impl ControlChannel {
             keep_alive_deadline: checked.link.keep_alive_deadline,
             ping_sent: None,
             credential: checked.credential.clone(),
+            fetch_limit: checked.connect_timeout,
             new_tokens: None,
             audience,
             renewal: Renewal::Never,
+            fetching: None,
             features,
         }
     }
@@ -157,11 +165,13 @@ impl ControlChannel {
             let wake_at = self.next_deadline();
             let step = {
                 let new_token = changed(&mut self.new_tokens);
+                let fetched = pending_or(&mut self.fetching);
                 let env = &self.env;
                 tokio::select! {
                     biased;
                     message = self.ws.next() => Step::Received(message),
                     () = new_token => Step::NewToken,
+                    fetched = fetched => Step::Fetched(fetched),
                     () = async { match wake_at {
                         Some(at) => env.sleep_until(at).await,
                         None => std::future::pending().await,
@@ -174,7 +184,12 @@ impl ControlChannel {
                         return Ok(event);
                     }
                 }
-                Step::NewToken => self.renew().await?,
+                Step::NewToken => self.fetch(),
+                Step::Fetched(fetched) => {
+                    self.fetching = None;
+                    self.renew(fetched).await?;
+                    return Ok(ControlEvent::Renewed);
+                }
                 Step::Timer => self.on_timer().await?,
             }
         }
@@ -219,6 +234,7 @@ impl ControlChannel {
         };
         let token = match self.renewal {
             Renewal::Never => None,
+            Renewal::At(_) if self.fetching.is_some() => None,
             Renewal::At(at) | Renewal::Ends { at, .. } => Some(at),
         };
         keep_alive.into_iter().chain(token).min()
@@ -227,7 +243,7 @@ impl ControlChannel {
     async fn on_timer(&mut self) -> Result<()> {
         let now = self.env.now();
         match self.renewal {
-            Renewal::At(at) if at <= now => self.renew().await?,
+            Renewal::At(at) if at <= now && self.fetching.is_none() => self.fetch(),
             Renewal::Ends { at, .. } if at <= now => {
                 return Err(expired());
             }
@@ -251,11 +267,16 @@ impl ControlChannel {
         Ok(())
     }
 
-    /// Fetches a new token and sends it. A failing provider is asked again later: the channel lives on its old token, and on the
-    /// relay's grace after that.
-    async fn renew(&mut self) -> Result<()> {
-        let Some(credential) = self.credential.clone() else { return Ok(()) };
-        let fetched = self.env.timeout(self.keep_alive_deadline, credential.token(&self.env, &self.audience)).await;
+    /// Begins to fetch a new token.
+    fn fetch(&mut self) {
+        let Some(credential) = self.credential.clone() else { return };
+        let (env, audience, limit) = (self.env.clone(), self.audience.clone(), self.fetch_limit);
+        self.fetching = Some(Box::pin(async move { env.timeout(limit, credential.token(&env, &audience)).await }));
+    }
+
+    /// Sends a new token. A provider that failed is asked again later: the channel lives on its old token, and on the relay's grace
+    /// after that.
+    async fn renew(&mut self, fetched: Option<Result<Token>>) -> Result<()> {
         match fetched {
             Some(Ok(token)) => {
                 let message = crate::protocol::renew_token_json(token.expose());
@@ -300,7 +321,16 @@ impl ControlChannel {
 enum Step {
     Received(Option<Result<Message, WsError>>),
     NewToken,
+    Fetched(Option<Result<Token>>),
     Timer,
+}
+
+/// Completes with the future, if there is one.
+async fn pending_or<T>(future: &mut Option<BoxFuture<T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The name that the relay's presence and logs show.

@@ -130,8 +130,8 @@ impl ListenerTask {
             let step = async {
                 match channel.next().await? {
                     ControlEvent::Message(command) => self.on_command(&mut channel, *command).await,
-                    // The body of a request that was answered already.
-                    ControlEvent::Body => Ok(()),
+                    // The body of a request that was answered already; a token whose end is shown below.
+                    ControlEvent::Body | ControlEvent::Renewed => Ok(()),
                 }
             };
             let outcome = tokio::select! {
