@@ -124,6 +124,11 @@ impl ScriptedRelay {
         tokio_tungstenite::accept_async(socket).await.expect("the peer speaks WebSocket")
     }
 
+    /// Takes the next connection and ends it without a word.
+    pub(crate) async fn hang_up(&mut self) {
+        drop(self.0.accept().await.expect("the simulated network works"));
+    }
+
     /// Answers the next request with these lines of a head, and closes.
     pub(crate) async fn refuse(&mut self, head: &str) {
         let mut socket = self.0.accept().await.expect("the simulated network works");
