@@ -10,6 +10,7 @@ use hybridrelay::protocol::control::features_json;
 use hybridrelay::protocol::{Features, FromListener, TrackingId, close};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -305,6 +306,13 @@ impl Open {
             }
             // Answers a Close that came and waits for the answer to ours.
             while let Some(Ok(_)) = ws.next().await {}
+            // After a violation nothing is understood any more, but it has to be read: a socket that is dropped with unread
+            // bytes resets, and the reset may overtake the Close that tells why.
+            let socket = ws.get_mut();
+            if socket.shutdown().await.is_ok() {
+                let mut discarded = [0; 4 * 1024];
+                while let Ok(1..) = socket.read(&mut discarded).await {}
+            }
         };
         if node.env.timeout(node.config.timings.control_close, farewell).await.is_none() {
             ws.get_mut().abort();
