@@ -5,6 +5,7 @@
 mod auth;
 mod close;
 mod connect;
+mod control;
 mod foreign;
 mod handshake;
 mod messages;
