@@ -9,5 +9,6 @@ mod control;
 mod foreign;
 mod handshake;
 mod messages;
+mod pump;
 mod reject;
 mod routing;
