@@ -68,7 +68,8 @@ fn refused(proxy: &ProxyServer, target: &DialTarget, response: &Response<Incomin
         None => status.canonical_reason().unwrap_or_default().to_owned(),
     };
     let reason = sanitize_reason(&format!("{} {phrase}", status.as_u16()));
-    if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+    // 401 is tinyproxy's word for wrong credentials; it cannot be the relay's, to which nothing was said yet.
+    if !matches!(status, StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) {
         // Not the error's status: that one is the relay's.
         let what = format!("does not connect to {}", target.host_and_port());
         return proxy.error(ErrorKind::Network, what).with_reason(reason);
@@ -85,7 +86,8 @@ fn refused(proxy: &ProxyServer, target: &DialTarget, response: &Response<Incomin
 
 /// The names of the authentication schemes that the proxy takes.
 fn offered_schemes(headers: &HeaderMap) -> Vec<&str> {
-    let challenges = headers.get_all(header::PROXY_AUTHENTICATE).iter().filter_map(|challenge| challenge.to_str().ok());
+    let challenges = [header::PROXY_AUTHENTICATE, header::WWW_AUTHENTICATE].map(|name| headers.get_all(name));
+    let challenges = challenges.into_iter().flatten().filter_map(|challenge| challenge.to_str().ok());
     let names = challenges.filter_map(|challenge| challenge.split([' ', ',']).next());
     names.filter(|name| name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric())).collect()
 }

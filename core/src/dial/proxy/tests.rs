@@ -115,6 +115,14 @@ async fn a_407_is_a_typed_error_that_hides_the_password() {
 }
 
 #[tokio::test]
+async fn a_401_to_connect_is_about_the_proxys_credentials() {
+    let answer = "HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"Tinyproxy\"\r\n\r\n";
+    let error = open_answered("ann:hunter2@", answer).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::ProxyAuthenticationRequired);
+    assert!(error.hint().unwrap().contains("check them"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_407_that_wants_another_scheme_says_so() {
     let answer = "HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate x\r\n\r\n";
     let error = open_answered("ann:hunter2@", answer).await.err().unwrap();
