@@ -121,7 +121,7 @@ fn exit(kind: ErrorKind) -> Exit {
         ErrorKind::Unauthorized => Exit::Unauthorized,
         ErrorKind::EndpointNotFound | ErrorKind::NoListeners => Exit::Absent,
         ErrorKind::Timeout => Exit::Timeout,
-        ErrorKind::Network | ErrorKind::Tls => Exit::Network,
+        ErrorKind::Network | ErrorKind::Tls | ErrorKind::ProxyAuthenticationRequired => Exit::Network,
         _ => Exit::Failed,
     }
 }
@@ -148,7 +148,8 @@ fn explain(error: &Error, place: &Place<'_>) -> Explanation {
             describe(error),
             hint.map(|hint| hint.replace("give extra_ca_pem", "give its certificate with --extra-ca FILE")),
         ),
-        ErrorKind::Network if place.local => {
+        // Not for a proxy that cannot be reached.
+        ErrorKind::Network if place.local && describe(error).starts_with("cannot connect to") => {
             let advice = "is the relay running? start one: hybridrelay serve --dev";
             (describe(error), Some(hint.unwrap_or_else(|| advice.to_owned())))
         }
@@ -168,7 +169,7 @@ fn explain(error: &Error, place: &Place<'_>) -> Explanation {
 }
 
 /// What failed, and why in the peer's own words; without the ids that relays append to them.
-fn describe(error: &Error) -> String {
+pub(crate) fn describe(error: &Error) -> String {
     let text = error.to_string();
     let end = [". TrackingId:", " (TrackingId "].iter().filter_map(|mark| text.find(mark)).min();
     text[..end.unwrap_or(text.len())].to_owned()

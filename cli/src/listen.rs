@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::console::Console;
 use crate::destination::nothing_named;
-use crate::failure::Failure;
+use crate::failure::{Failure, describe};
 use crate::relay::{RelayArguments, Route, refuse_connection_string};
 use crate::signals::{self, Signals};
 use crate::stdio::{Broken, Payload, Stdio};
@@ -126,12 +126,14 @@ async fn report(mut status: StatusWatcher, console: Console, entity: EntityPath,
             }
             Status::Offline { error, retry_in } => {
                 let next = match retry_in {
+                    Some(Duration::ZERO) => "trying again".to_owned(),
                     Some(wait) => format!("trying again in {}", format_duration(wait)),
                     None => "a new token is needed".to_owned(),
                 };
                 let retry_ms = retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-                let fields = json!({"entity": entity.as_str(), "reason": error.to_string(), "retryInMs": retry_ms});
-                console.event("offline", fields, &format!("offline: {error}; {next}"));
+                let reason = describe(&error);
+                let fields = json!({"entity": entity.as_str(), "reason": reason, "retryInMs": retry_ms});
+                console.event("offline", fields, &format!("offline: {reason}; {next}"));
             }
             _ => {}
         }

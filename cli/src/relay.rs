@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hybridrelay::{
-    ConnectionString, EntityPath, Listener, ListenerBuilder, RelayAddress, Sender, SenderBuilder, Target,
+    ConnectionString, EntityPath, Listener, ListenerBuilder, Proxy, RelayAddress, Sender, SenderBuilder, Target,
 };
 
 use crate::failure::{Failure, Place};
@@ -57,7 +57,14 @@ pub(crate) struct RelayArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Vec<String>,
 
-    /// Give up connecting after this time [default: 60s]
+    /// Go through this proxy: [http|https|socks5|socks5h]://[user:password@]host:port, or 'none'
+    ///
+    /// Default: as the environment variables https_proxy, all_proxy and no_proxy say. Prefer these for a proxy with a password: other
+    /// users of this machine can read command lines.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+
+    /// Give up connecting after this time [default: the connection string's OperationTimeout, or 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     connect_timeout: Option<Duration>,
 
@@ -81,6 +88,7 @@ pub(crate) struct Route {
     pub(crate) relay: Relay,
     extra_ca_pem: Vec<Vec<u8>>,
     headers: Vec<(String, String)>,
+    proxy: Proxy,
     connect_timeout: Option<Duration>,
     insecure_skip_verify: bool,
     insecure_plaintext: bool,
@@ -110,10 +118,16 @@ impl RelayArguments {
                 "set {CONNECTION_STRING} to a connection string ('hybridrelay serve --dev' prints one), or see --connection-string-file"
             ))
         })?;
+        let proxy = match self.proxy.as_deref() {
+            None => Proxy::environment(),
+            Some("none") => Proxy::none(),
+            Some(url) => Proxy::url(url)?,
+        };
         let headers = self.header.iter().map(|text| parse_header(text)).collect::<Result<_, _>>()?;
         Ok(Route {
             extra_ca_pem: self.trusted(&relay)?,
             headers,
+            proxy,
             connect_timeout: self.connect_timeout,
             insecure_skip_verify: self.insecure_skip_verify,
             insecure_plaintext: self.insecure_plaintext,
@@ -192,6 +206,7 @@ macro_rules! with_route {
     ($builder:expr, $route:expr, $entity:expr) => {{
         let mut builder = $builder
             .entity($entity.as_str())
+            .proxy($route.proxy.clone())
             .insecure_skip_verify($route.insecure_skip_verify)
             .insecure_plaintext($route.insecure_plaintext);
         for pem in &$route.extra_ca_pem {

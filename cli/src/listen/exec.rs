@@ -21,7 +21,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// The end of output and the end of the process come apart by this much at most, if both come: so long the answer to "finished
 /// or killed?" is awaited before the end of output is passed on.
-const EXIT_GRACE: Duration = Duration::from_millis(500);
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// How long what still comes for a command that has ended is discarded before it is answered by a reset: a reset at once could
 /// overtake the command's last output.

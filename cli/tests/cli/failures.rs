@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use hybridrelay::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{Output, Relay, command, run, within};
 
@@ -57,6 +58,7 @@ async fn code_2_for_wrong_usage() {
         (&["listen", "a b"], "\"a b\" cannot name a hybrid connection: ' ' is not allowed"),
         (&["connect", &connection_string], "error: ENTITY is a connection string\nset HYBRIDRELAY_CONNECTION_STRING"),
         (&["connect", "x?sb-hc-token=1"], "query parameters that begin with 'sb-hc-' belong to the relay"),
+        (&["connect", "x", "--proxy", "ftp://c2VjcmV0@h"], "the proxy's URL names no proxy of a known kind"),
         (&["connect", "x", "--header", key], "error: --header is written 'Name: value'"),
         (&["connect", "x", "--header", "Host: h"], "the header Host is set by the handshake itself"),
         (&["connect", "x", "--extra-ca", "/nonexistent"], "/nonexistent cannot be read: No such file"),
@@ -200,6 +202,24 @@ async fn code_6_where_nobody_is_and_where_tls_fails() {
     let output = run(&mut confused, "").await;
     assert_eq!(output.code, Some(6), "{}", output.stderr);
     assert!(output.stderr.contains("is this a plain (non-TLS) port?"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn code_6_for_a_proxy_that_does_not_let_us_through() {
+    let relay = Relay::start().await;
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://nobody:hunter2@{}", proxy.local_addr().unwrap());
+    let mut command = relay.command();
+    let connecting = tokio::spawn(async move { run(command.args(["connect", "x", "--proxy", &url]), "").await });
+    let (mut socket, _) = within("the proxy's client", proxy.accept()).await.unwrap();
+    let mut request = [0; 4096];
+    let read = within("its request", socket.read(&mut request)).await.unwrap();
+    let request = String::from_utf8_lossy(&request[..read]).into_owned();
+    assert!(request.starts_with(&format!("CONNECT {} HTTP/1.1\r\n", relay.authority())), "{request}");
+    socket.write_all(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    let output = connecting.await.unwrap();
+    assert_eq!(output.code, Some(6), "{}", output.stderr);
+    assert!(output.stderr.contains("407") && !output.stderr.contains("hunter2"), "{}", output.stderr);
 }
 
 #[tokio::test]
