@@ -53,7 +53,7 @@ pub(crate) fn authorize(
     check_audience(request, &token)?;
     if !rule.rights.allow(request.right) {
         let refusal = Refusal::forbidden(format!("The token does not give the right to {}", verb(request.right)));
-        return Err(if config.strict_dotnet_errors { refusal.as_unauthorized() } else { refusal });
+        return Err(if config.strict_dotnet_errors { refusal.into_unauthorized() } else { refusal });
     }
     Ok(Grant { key, expires_at: token.expires_at(), token })
 }

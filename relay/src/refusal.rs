@@ -98,7 +98,7 @@ impl Refusal {
     }
 
     /// 401 instead of 403, for the .NET client (protocol.md 10, decision 1).
-    pub(crate) fn as_unauthorized(mut self) -> Self {
+    pub(crate) fn into_unauthorized(mut self) -> Self {
         self.status = StatusCode::UNAUTHORIZED;
         self
     }

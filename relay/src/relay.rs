@@ -58,7 +58,7 @@ impl Relay {
         if self.listen.is_empty() {
             return Err(Error::new(ErrorKind::InvalidArgument, "the relay has no address to listen on"));
         }
-        let mut bound: Vec<(Box<dyn Acceptor>, Option<Arc<ServerConfig>>)> = Vec::new();
+        let mut bound = Vec::new();
         for listen in self.listen {
             let address = match listen {
                 Listen::At(address) => address,

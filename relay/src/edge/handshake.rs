@@ -36,7 +36,7 @@ impl Handshake {
         if !lists(headers, &header::UPGRADE, "websocket") || !lists(headers, &header::CONNECTION, "upgrade") {
             return refuse("does not ask for an upgrade to websocket");
         }
-        if !headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13") {
+        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
             return Err(Refusal::upgrade_required());
         }
         let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
