@@ -66,9 +66,9 @@ pub(crate) async fn listen(
         // Told in the first message only where it was offered in the query (protocol.md 3.10).
         announce: (!offered_in_header && !features.is_empty()).then_some(features),
         _permit: permit,
-        _serving: node.serving.enter(),
+        _busy: node.busy.enter(),
     };
-    node.env.spawn(channel.run(upgrade));
+    node.spawn(channel.run(upgrade));
     Ok(response)
 }
 

@@ -17,7 +17,7 @@ use rustls::ServerConfig;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::namespace::{Entity, WebSocketPaths};
-use crate::node::{Node, Stage};
+use crate::node::{Counted, Node, Stage};
 use crate::refusal::{Body, Place, Refusal};
 use crate::store::Snapshot;
 use crate::{control, gateway, rendezvous, tls};
@@ -65,18 +65,18 @@ pub(crate) async fn accept(
     mut acceptor: Box<dyn Acceptor>,
     tls: Option<Arc<ServerConfig>>,
     sockets: Arc<Semaphore>,
+    _busy: Counted,
 ) {
-    let serving = node.serving.enter();
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = node.draining() => break,
+            _ = node.draining() => return,
             accepted = acceptor.accept() => accepted,
         };
         match accepted {
             Ok(socket) => match sockets.clone().try_acquire_owned() {
                 Ok(permit) => {
-                    node.env.spawn(serve(node.clone(), socket, tls.clone(), permit));
+                    node.spawn(serve(node.clone(), socket, tls.clone(), permit));
                 }
                 Err(_) => tracing::warn!("too many sockets are open; one was closed unanswered"),
             },
@@ -87,9 +87,6 @@ pub(crate) async fn accept(
             }
         }
     }
-    // In this order: who waits for the relay's end may bind the address again.
-    drop(acceptor);
-    drop(serving);
 }
 
 /// Serves one socket until it is upgraded or ends.
@@ -97,11 +94,19 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
     let peer = socket.peer_addr();
     let secure = tls.is_some();
     let socket = match tls {
-        Some(config) => match node.env.timeout(node.config.timings.tls_handshake, tls::accept(config, socket)).await {
-            Some(Ok(socket)) => socket,
-            Some(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
-            None => return tracing::debug!(%peer, "a TLS handshake took too long"),
-        },
+        Some(config) => {
+            let handshake = node.env.timeout(node.config.timings.tls_handshake, tls::accept(config, socket));
+            let shaken = tokio::select! {
+                biased;
+                shaken = handshake => shaken,
+                () = node.stopped() => return,
+            };
+            match shaken {
+                Some(Ok(socket)) => socket,
+                Some(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                None => return tracing::debug!(%peer, "a TLS handshake took too long"),
+            }
+        }
         None => socket,
     };
     // The permit travels with the socket, also through an upgrade.
@@ -110,7 +115,11 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
         let node = node.clone();
         move |request| {
             let (node, permit) = (node.clone(), permit.clone());
-            async move { Ok::<_, Infallible>(answer(&node, request, peer, secure, permit).await) }
+            let busy = node.busy.enter();
+            async move {
+                let _busy = busy;
+                Ok::<_, Infallible>(answer(&node, request, peer, secure, permit).await)
+            }
         }
     });
     let mut http = http1::Builder::new();

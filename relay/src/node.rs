@@ -15,6 +15,10 @@ use crate::directory::{Directory, EntityKey};
 use crate::rendezvous::{Ending, Tickets};
 use crate::store::Store;
 
+mod count;
+
+pub(crate) use count::{Count, Counted};
+
 /// One relay process.
 pub(crate) struct Node {
     pub(crate) env: Env,
@@ -27,9 +31,11 @@ pub(crate) struct Node {
     /// How far the relay's own end has come; everything long-lived watches it.
     pub(crate) stage: watch::Sender<Stage>,
     /// Relayed connections that are open.
-    pub(crate) open: Census,
-    /// Bound addresses and control channels.
-    pub(crate) serving: Census,
+    pub(crate) open: Count,
+    /// What a shutdown waits for beside them: acceptors, control channels, requests without an answer.
+    pub(crate) busy: Count,
+    /// Every task, sockets that have nothing to do included.
+    tasks: Count,
 }
 
 /// The life of a relay.
@@ -43,6 +49,43 @@ pub(crate) enum Stage {
 }
 
 impl Node {
+    pub(crate) fn new(env: Env, config: Config, store: Arc<dyn Store>, directory: Arc<dyn Directory>) -> Self {
+        Self {
+            env,
+            config,
+            store,
+            directory,
+            tickets: Tickets::default(),
+            endings: Endings::default(),
+            waiting: Waiting::default(),
+            stage: watch::Sender::new(Stage::Running),
+            open: Count::default(),
+            busy: Count::default(),
+            tasks: Count::default(),
+        }
+    }
+
+    /// Runs a task of this relay.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let counted = self.tasks.enter();
+        self.env.spawn(async move {
+            task.await;
+            drop(counted);
+        });
+    }
+
+    /// Completes when nothing is relayed and nothing is about to be.
+    pub(crate) async fn quiet(&self) {
+        // In this order: a request that is being answered may become a connection.
+        self.busy.none().await;
+        self.open.none().await;
+    }
+
+    /// Completes when no task is left.
+    pub(crate) async fn ended(&self) {
+        self.tasks.none().await;
+    }
+
     /// Completes when the relay has stopped.
     pub(crate) async fn stopped(&self) {
         let mut stage = self.stage.subscribe();
@@ -152,36 +195,6 @@ fn leave<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
         if *count == 0 {
             counts.remove(key);
         }
-    }
-}
-
-/// Counts what lives, so that the end of a relay can wait for it.
-#[derive(Default)]
-pub(crate) struct Census(watch::Sender<usize>);
-
-/// Is counted until dropped.
-pub(crate) struct Counted(watch::Sender<usize>);
-
-impl Census {
-    pub(crate) fn enter(&self) -> Counted {
-        self.0.send_modify(|count| *count += 1);
-        Counted(self.0.clone())
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        *self.0.borrow()
-    }
-
-    /// Completes when nothing is counted.
-    pub(crate) async fn empty(&self) {
-        // The sender is in the census, so this cannot fail.
-        let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
     }
 }
 

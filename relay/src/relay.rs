@@ -15,9 +15,12 @@ use crate::config::{Config, ListenAddress};
 use crate::directory::embedded::Embedded;
 use crate::directory::{EntityKey, ListenerRecord};
 use crate::edge;
-use crate::node::{Census, Endings, Node, Stage, Waiting};
-use crate::rendezvous::{Ending, Tickets};
+use crate::node::{Node, Stage};
+use crate::rendezvous::Ending;
 use crate::store::{MemoryStore, Store};
+
+/// How long tasks take at most to notice that they are cut.
+const CUT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A relay that is ready to start: made by [`Relay::builder`].
 pub struct Relay {
@@ -77,22 +80,11 @@ impl Relay {
         let local_addrs = bound.iter().map(|(acceptor, _)| acceptor.local_addr()).collect();
         let sockets = Arc::new(Semaphore::new(self.config.limits.sockets.min(Semaphore::MAX_PERMITS)));
         let directory = Arc::new(Embedded::new(self.env.clone(), &self.config));
-        let node = Arc::new(Node {
-            env: self.env,
-            config: self.config,
-            store: self.store,
-            directory,
-            tickets: Tickets::default(),
-            endings: Endings::default(),
-            waiting: Waiting::default(),
-            stage: watch::Sender::new(Stage::Running),
-            open: Census::default(),
-            serving: Census::default(),
-        });
+        let node = Arc::new(Node::new(self.env, self.config, self.store, directory));
         for (acceptor, tls) in bound {
-            node.env.spawn(edge::accept(node.clone(), acceptor, tls, sockets.clone()));
+            node.spawn(edge::accept(node.clone(), acceptor, tls, sockets.clone(), node.busy.enter()));
         }
-        node.env.spawn(node.clone().watch_store());
+        node.spawn(node.clone().watch_store());
         Ok(RelayHandle { node, local_addrs })
     }
 }
@@ -150,7 +142,7 @@ impl RelayHandle {
 
     /// How many relayed connections are open.
     pub fn connections(&self) -> usize {
-        self.node.open.count()
+        self.node.open.current()
     }
 
     /// The listeners that are online under a hybrid connection.
@@ -173,25 +165,32 @@ impl RelayHandle {
     }
 
     /// Ends the relay in good order: takes nothing new, closes control channels with 1001, gives relayed connections `drain` to end
-    /// by themselves, then closes them with 1001 and cuts what is left. Returns when everything has ended: the listeners were told
-    /// and the addresses are free again.
+    /// by themselves, then closes them with 1001 and cuts what is left. Returns when everything has ended and the addresses are
+    /// free again.
     pub async fn shutdown(self, drain: Duration) {
-        let (node, env) = (&self.node, &self.node.env);
-        node.stage.send_replace(Stage::Draining(env.now() + drain));
+        let node = &self.node;
         let farewell = node.config.timings.control_close.min(drain);
-        let _ = env.timeout(drain.saturating_sub(farewell), node.open.empty()).await;
-        let close = CloseFrame { code: close::GOING_AWAY, reason: "ServiceShuttingDown".to_owned() };
-        node.endings.end_unless(|_| false, &Ending::Drain { close, until: env.now() + farewell });
-        let ended = async { tokio::join!(node.open.empty(), node.serving.empty()) };
-        let _ = env.timeout(farewell + Duration::from_secs(1), ended).await;
-        // Dropping the handle cuts what is left.
+        node.stage.send_replace(Stage::Draining(node.env.now() + drain));
+        let quiet = node.env.timeout(drain.saturating_sub(farewell), node.quiet()).await;
+        if quiet.is_none() {
+            let close = CloseFrame { code: close::GOING_AWAY, reason: "ServiceShuttingDown".to_owned() };
+            node.endings.end_unless(|_| false, &Ending::Drain { close, until: node.env.now() + farewell });
+            let _ = node.env.timeout(farewell + CUT_LIMIT, node.quiet()).await;
+        }
+        self.stop();
+        let _ = node.env.timeout(CUT_LIMIT, node.ended()).await;
+    }
+
+    /// Cuts what is left.
+    fn stop(&self) {
+        self.node.stage.send_replace(Stage::Stopped);
+        self.node.endings.end_unless(|_| false, &Ending::Cut);
     }
 }
 
 impl Drop for RelayHandle {
     fn drop(&mut self) {
-        self.node.stage.send_replace(Stage::Stopped);
-        self.node.endings.end_unless(|_| false, &Ending::Cut);
+        self.stop();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Replies};
 use crate::edge::{Handshake, SocketPermit, Visit, offered_subprotocols};
 use crate::namespace::Right;
-use crate::node::Node;
+use crate::node::{Counted, Node};
 use crate::refusal::{Body, Refusal, set_reason, set_tracking_id};
 
 mod dial;
@@ -59,7 +59,7 @@ pub(crate) async fn connect(
                 subprotocol: leg.subprotocol.clone(),
             };
             let response = handshake.answer(&visit.tracking_id, leg.subprotocol.as_deref());
-            node.env.spawn(join(node.clone(), key, visit.tracking_id, sender, leg));
+            node.spawn(join(node.clone(), key, visit.tracking_id, sender, leg, node.open.enter()));
             Ok(response)
         }
         Answer::Rejected(rejection) => {
@@ -206,8 +206,14 @@ fn rejected(tracking_id: &TrackingId, rejection: &Rejection) -> Response<Body> {
 }
 
 /// Joins both sides once both handshakes are through, until both are done.
-async fn join(node: Arc<Node>, key: EntityKey, tracking_id: TrackingId, sender: PendingLeg, listener: PendingLeg) {
-    let _open = node.open.enter();
+async fn join(
+    node: Arc<Node>,
+    key: EntityKey,
+    tracking_id: TrackingId,
+    sender: PendingLeg,
+    listener: PendingLeg,
+    _open: Counted,
+) {
     let end = node.endings.subscribe(&key);
     let limit = node.config.timings.upgrade;
     let both = async { tokio::join!(upgraded(sender), upgraded(listener)) };

@@ -36,13 +36,16 @@ pub(super) struct Channel {
     pub(super) lease: Lease,
     pub(super) announce: Option<Features>,
     pub(super) _permit: SocketPermit,
-    pub(super) _serving: Counted,
+    /// A shutdown waits for the channel's farewell.
+    pub(super) _busy: Counted,
 }
 
 /// Why a channel ends.
 #[derive(Debug)]
 enum End {
-    /// The listener closed or its transport broke: nothing is left to say.
+    /// The listener closed; the library answers.
+    Closed,
+    /// Its transport broke: nobody is left to be told.
     Gone(&'static str),
     /// We close.
     Close(CloseFrame),
@@ -178,7 +181,7 @@ impl Open {
                 Ok(())
             }
             // Answered by the library while the stream is read to its end.
-            Some(Ok(Message::Close(_))) => Err(End::Gone("the listener closed")),
+            Some(Ok(Message::Close(_))) => Err(End::Closed),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
         }
     }
@@ -284,37 +287,47 @@ impl Open {
         }
     }
 
-    /// Ends the channel; it is out of the directory before the last word is said, so that no sender is sent here any more.
+    /// Ends the channel. Before the last word is said it is out of the directory, so that no sender is sent here any more, and
+    /// those who wait for this listener are free to try another.
     async fn finish(self, end: End) -> &'static str {
-        let Self { channel, mut ws, .. } = self;
-        let Channel { node, lease, .. } = channel;
-        drop(lease);
+        let Self { channel, mut ws, waiting, .. } = self;
+        let Channel { node, lease, _permit, _busy, .. } = channel;
+        drop((lease, waiting));
         let (frame, reason) = match end {
             End::Close(frame) => (Some(frame), "closed by the relay"),
-            End::Gone(reason) => (None, reason),
+            End::Closed => (None, "closed by the listener"),
+            End::Gone(reason) => return reason,
             End::Cut(reason) => {
                 ws.get_mut().abort();
                 return reason;
             }
         };
         let farewell = async {
+            let mut both_closed = frame.is_none();
             if let Some(frame) = frame {
                 let frame = protocol::CloseFrame { code: frame.code.into(), reason: frame.reason.into() };
                 if ws.close(Some(frame)).await.is_err() {
                     return;
                 }
             }
-            // Answers a Close that came and waits for the answer to ours.
-            while let Some(Ok(_)) = ws.next().await {}
-            // After a violation nothing is understood any more, but it has to be read: a socket that is dropped with unread
-            // bytes resets, and the reset may overtake the Close that tells why.
+            // Answers a Close that came, or waits for the answer to ours.
+            while let Some(Ok(message)) = ws.next().await {
+                both_closed |= message.is_close();
+            }
             let socket = ws.get_mut();
-            if socket.shutdown().await.is_ok() {
+            if socket.shutdown().await.is_ok() && !both_closed {
+                // What comes after a violation is not understood, but has to be read: a socket that is dropped with unread
+                // bytes resets, and the reset may overtake the Close that tells why.
                 let mut discarded = [0; 4 * 1024];
                 while let Ok(1..) = socket.read(&mut discarded).await {}
             }
         };
-        if node.env.timeout(node.config.timings.control_close, farewell).await.is_none() {
+        let in_time = tokio::select! {
+            biased;
+            in_time = node.env.timeout(node.config.timings.control_close, farewell) => in_time.is_some(),
+            () = node.stopped() => false,
+        };
+        if !in_time {
             ws.get_mut().abort();
         }
         reason
