@@ -26,6 +26,19 @@ pub async fn tls() -> LocalRelay {
     LocalRelay::builder().tls(true).start().soon().await.expect("a free port")
 }
 
+/// A relay on a port and with a key that were another's before, as soon as that one has let go of the port.
+pub async fn again(port: u16, key: &str) -> LocalRelay {
+    let starting = async {
+        loop {
+            match LocalRelay::builder().port(port).key(key).start().await {
+                Ok(relay) => return relay,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    starting.soon().await
+}
+
 /// A relay with namespaces of the test's own, in plain text.
 #[derive(Debug)]
 pub struct Served {
@@ -91,8 +104,13 @@ pub struct Ends {
 
 /// Joins a sender and a listener.
 pub async fn ends(relay: &LocalRelay) -> Ends {
-    let listener = listener(relay, HYCO).soon().await.expect("the listener gets online");
-    let sender = sender(relay, HYCO).build().expect("the options are right");
+    ends_on(relay, HYCO).await
+}
+
+/// Joins a sender and a listener on an entity.
+pub async fn ends_on(relay: &LocalRelay, entity: &str) -> Ends {
+    let listener = listener(relay, entity).soon().await.expect("the listener gets online");
+    let sender = sender(relay, entity).build().expect("the options are right");
     let (sender, accepted) = meet(&sender, &listener).await;
     Ends { sender, accepted, listener }
 }
@@ -124,8 +142,13 @@ pub async fn no_connection(relay: &LocalRelay) {
 
 /// Waits until something that tells nobody has come true.
 pub async fn until(condition: impl Fn() -> bool + Sync) {
+    until_ready(|| std::future::ready(condition())).await;
+}
+
+/// Waits until something that tells nobody, and is asked by waiting, has come true.
+pub async fn until_ready<F: Future<Output = bool> + Send>(condition: impl Fn() -> F + Sync) {
     let came = async {
-        while !condition() {
+        while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

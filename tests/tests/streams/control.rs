@@ -102,6 +102,25 @@ async fn a_channel_that_breaks_the_rules_takes_no_sender_with_it() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_listener_that_is_being_closed_goes_to_another_at_once() {
+    let mut config = Config::default();
+    // The channel's farewell is not waited for, however long it takes.
+    config.timings.control_close = Duration::from_secs(3600);
+    let relay = LocalRelay::builder().config(config).start().soon().await.unwrap();
+    let door = hybridrelay_tests::wire::raw::Door::from(&relay);
+    let (mut one, mut two) = (RawListener::open(&relay).await, RawListener::open(&relay).await);
+    let (sender, _accepted) = tokio::join!(peers::connect(&relay, "").send(&door), async {
+        let (asked, other) = tokio::select! {
+            _ = one.invitation() => (&mut one, &mut two),
+            _ = two.invitation() => (&mut two, &mut one),
+        };
+        asked.ws.send(&text("no JSON")).await;
+        other.accept().await
+    });
+    sender.websocket();
+}
+
+#[tokio::test]
 async fn a_listener_that_closes_is_answered_and_gone() {
     for relay in setup::plain_and_tls().await {
         let mut control = RawListener::open(&relay).await;

@@ -12,3 +12,4 @@ mod messages;
 mod pump;
 mod reject;
 mod routing;
+mod shutdown;

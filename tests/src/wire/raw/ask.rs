@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Door, RawWebSocket, Socket};
+use super::{Door, RawWebSocket, Socket, Soon};
 
 /// The handshake key of all raw peers (RFC 6455 1.3).
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -72,8 +73,24 @@ impl Ask {
         Answer::read(socket).await
     }
 
+    /// Sends it on a socket that may have ended, and returns the status if there is an answer.
+    pub async fn try_on(&self, door: &Door, socket: &mut Socket) -> Option<u16> {
+        let mut bytes = Vec::new();
+        socket.write_all(&self.bytes(door)).soon().await.ok()?;
+        while bytes.len() < 12 {
+            if socket.receive(&mut bytes).await.ok()? == 0 {
+                return None;
+            }
+        }
+        Some(String::from_utf8_lossy(&bytes[9..12]).parse().expect("a status line"))
+    }
+
     /// Sends it and reads nothing.
     pub async fn write(&self, door: &Door, socket: &mut Socket) {
+        socket.send(&self.bytes(door)).await;
+    }
+
+    fn bytes(&self, door: &Door) -> Vec<u8> {
         let Self { method, target, version, headers, body } = self;
         let mut text = format!("{method} {target} {version}\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
@@ -83,7 +100,7 @@ impl Ask {
             text += &format!("{name}: {value}\r\n");
         }
         text += "\r\n";
-        socket.send(&[text.as_bytes(), body].concat()).await;
+        [text.as_bytes(), body].concat()
     }
 }
 
