@@ -52,6 +52,11 @@ impl FakeRelay {
         Visitor { stream, target, headers }
     }
 
+    /// Ends the next connection without a word.
+    pub async fn hang_up(&self) {
+        self.listener.accept().soon().await.expect("it is bound");
+    }
+
     /// Lets the next one in.
     pub async fn admit(&self) -> Admitted {
         self.visitor().await.admit(&[]).await
@@ -90,6 +95,11 @@ impl Visitor {
     /// Sends an answer as it is.
     pub async fn answer(&mut self, bytes: &str) {
         self.stream.write_all(bytes.as_bytes()).soon().await.expect("the visitor reads");
+    }
+
+    /// Waits for the visitor's end of the connection; false if bytes come instead.
+    pub async fn ended(&mut self) -> bool {
+        self.stream.read_u8().soon().await.is_err()
     }
 
     /// Answers with a status line, headers and a body, and ends the connection.

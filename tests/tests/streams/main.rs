@@ -12,4 +12,6 @@ mod messages;
 mod pump;
 mod reject;
 mod routing;
+mod sdk;
 mod shutdown;
+mod tls;
