@@ -247,8 +247,13 @@ impl<'a> Pair<'a> {
                 self.side(party).stop_leaving();
                 acted = true;
             }
+        }
+        // Both are judged before anything is done about either: a Ping that waits for one side would excuse the other.
+        for party in [Party::Sender, Party::Listener] {
             let meaning = self.meaning_of_silence(party);
             self.side(party).silence.judge(meaning, now);
+        }
+        for party in [Party::Sender, Party::Listener] {
             if self.silence_due(party).is_some_and(|due| now >= due) {
                 self.silent_until_due(party, now);
                 acted = true;
