@@ -21,7 +21,8 @@ async fn a_busy_day(sim: Sim) -> Trace {
         let (sent, accepted) = connect(&sender, &listener).await;
         let long = Message::from(vec![round; 200_000]);
         let (up, down) = tokio::join!(sent.send(long.clone()), accepted.send("from below"));
-        (up.unwrap(), down.unwrap());
+        up.unwrap();
+        down.unwrap();
         let (received, answer) = tokio::join!(accepted.receive(), sent.receive());
         assert_eq!(received.unwrap(), Some(long));
         assert_eq!(answer.unwrap(), Some("from below".into()));

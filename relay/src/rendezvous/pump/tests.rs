@@ -1,4 +1,5 @@
 //! The pump between two simulated sockets, frame by frame.
+#![allow(clippy::disallowed_methods)]
 
 use std::io;
 use std::time::Duration;
