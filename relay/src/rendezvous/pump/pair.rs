@@ -20,6 +20,7 @@ pub(super) struct Pair<'a> {
     listener: Side,
     alarm: Alarm,
     first_close: Option<(Party, Option<u16>)>,
+    first_lost: Option<Party>,
     ended: Option<Ended>,
     /// Set when the pair ends otherwise than by two Closes: whoever is still here then is aborted.
     deadline: Option<Instant>,
@@ -34,6 +35,7 @@ impl<'a> Pair<'a> {
             listener: Side::new(listener),
             alarm: Alarm::default(),
             first_close: None,
+            first_lost: None,
             ended: None,
             deadline: None,
         }
@@ -86,6 +88,7 @@ impl<'a> Pair<'a> {
             for from in [Party::Sender, Party::Listener] {
                 moved |= self.move_from(from, cx, now);
             }
+            self.end_if_nobody_listens();
             for party in [Party::Sender, Party::Listener] {
                 self.settle(party, now);
                 self.side(party).poll_leave(cx);
@@ -184,6 +187,19 @@ impl<'a> Pair<'a> {
         } else {
             self.ended = Some(Ended::Aborted(party));
             self.abort_both();
+        }
+    }
+
+    /// Two sides that take nothing any more end the pair. Each would be read only once the other can be told, so neither would
+    /// ever be found to have gone.
+    fn end_if_nobody_listens(&mut self) {
+        let lost = [Party::Sender, Party::Listener].map(|party| self.side(party).outlet.is_lost().then_some(party));
+        if let Some(party) = lost[0].or(lost[1]) {
+            let first = *self.first_lost.get_or_insert(party);
+            if lost[0].and(lost[1]).is_some() {
+                self.ended.get_or_insert(Ended::Aborted(first));
+                self.abort_both();
+            }
         }
     }
 
