@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub mod fake;
 pub mod peers;
+pub mod process;
 pub mod raw;
 pub mod setup;
 

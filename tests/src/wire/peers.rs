@@ -7,9 +7,10 @@ use hybridrelay::token::SasToken;
 use hybridrelay::{Connection, Listener};
 use hybridrelay_relay::LocalRelay;
 use serde_json::{Map, Value};
+use tokio::io::AsyncWriteExt;
 
 use super::Soon;
-use super::raw::{Answer, Ask, Door, RawWebSocket, path_and_query};
+use super::raw::{Answer, Ask, Door, RawWebSocket, binary, path_and_query};
 use super::setup::{HYCO, incoming, sender};
 
 /// A token for this audience that is good for an hour.
@@ -144,4 +145,21 @@ pub async fn raw_ends(relay: &LocalRelay) -> RawEnds {
     let mut control = RawListener::open(relay).await;
     let (sender, accepted) = tokio::join!(connect(relay, "").send(&door), control.accept());
     RawEnds { sender: sender.websocket(), accepted, control }
+}
+
+/// Pushes into both ends of all pairs, of which nobody reads, until the relay takes nothing more.
+pub async fn stall(pairs: impl IntoIterator<Item = (RawWebSocket, RawWebSocket)>) -> Vec<(RawWebSocket, RawWebSocket)> {
+    let push = |mut ws: RawWebSocket| async {
+        let message = binary(&vec![7; 32 * 1024]);
+        let mut pushed = 0;
+        // Loopback moves a message in a fraction of this.
+        while let Ok(sent) = tokio::time::timeout(Duration::from_millis(1500), ws.socket().write_all(&message)).await {
+            sent.expect("the relay is there");
+            pushed += message.len();
+            assert!(pushed < 256 << 20, "nothing slows the sender down");
+        }
+        ws
+    };
+    futures_util::future::join_all(pairs.into_iter().map(|(one, other)| async { tokio::join!(push(one), push(other)) }))
+        .await
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::Soon;
@@ -30,6 +30,7 @@ pub struct Door {
     /// Host and port, as in its addresses.
     pub authority: String,
     tls: Option<Arc<ClientConfig>>,
+    kernel_buffers: Option<u32>,
 }
 
 impl Door {
@@ -47,12 +48,23 @@ impl Door {
             Some(_) => format!("localhost:{}", addr.port()),
             None => addr.to_string(),
         };
-        Self { addr, authority, tls }
+        Self { addr, authority, tls, kernel_buffers: None }
+    }
+
+    /// The same way with kernel buffers of this size at the peer's end, so that little fills them.
+    pub fn with_kernel_buffers(mut self, bytes: u32) -> Self {
+        self.kernel_buffers = Some(bytes);
+        self
     }
 
     /// Opens a socket.
     pub async fn open(&self) -> Socket {
-        let stream = TcpStream::connect(self.addr).soon().await.expect("the relay takes sockets");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        if let Some(bytes) = self.kernel_buffers {
+            socket.set_recv_buffer_size(bytes).expect("a size");
+            socket.set_send_buffer_size(bytes).expect("a size");
+        }
+        let stream = socket.connect(self.addr).soon().await.expect("the relay takes sockets");
         stream.set_nodelay(true).expect("a fresh socket");
         match &self.tls {
             None => Socket::Plain(stream),

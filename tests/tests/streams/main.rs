@@ -8,6 +8,8 @@ mod connect;
 mod control;
 mod foreign;
 mod handshake;
+mod leaks;
+mod memory;
 mod messages;
 mod pump;
 mod reject;
