@@ -51,7 +51,8 @@ impl Side {
     pub(super) fn new(leg: Leg) -> Self {
         Self {
             socket: Some(leg.socket),
-            early: leg.read_buf,
+            // An empty rest would still hold the buffer of the handshake.
+            early: if leg.read_buf.is_empty() { Bytes::new() } else { leg.read_buf },
             rewriter: Rewriter::new(),
             outlet: Outlet::default(),
             silence: Silence::default(),
@@ -92,7 +93,6 @@ impl Side {
             self.early.copy_to_slice(room.initialize_unfilled_to(len));
             room.advance(len);
             if self.early.is_empty() {
-                // The empty rest still holds the handshake's buffer.
                 self.early = Bytes::new();
             }
         } else {
