@@ -29,15 +29,18 @@
 //! # What is not simulated
 //!
 //! TLS works over simulated sockets, but draws its own randomness, so its bytes differ from run to run. Anything that waits
-//! for another thread, a file or a real socket leaves the simulation: time then jumps ahead of it.
+//! for another thread, a file or a real socket leaves the simulation: time then jumps ahead of it. TCP's own timers do not
+//! exist: a black hole lasts until it is healed, however long nothing is acknowledged.
 #![allow(clippy::disallowed_methods)]
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::AbortHandle;
@@ -62,11 +65,14 @@ const BEGINNING: Duration = Duration::from_secs(1_769_847_300);
 /// A scenario that takes longer waits for something that never comes.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// So many polls without any time passing mean that a task wakes itself for ever.
+const MOST_POLLS: u64 = 1_000_000;
+
 /// Plays a scenario from its beginning to its end, then stops every task that it left behind.
 ///
 /// # Panics
 ///
-/// If the scenario panics, or has not ended after seven days of simulated time.
+/// If the scenario panics, has not ended after seven days of simulated time, or if tasks run on and on while no time passes.
 pub fn run<T>(seed: u64, scenario: impl AsyncFnOnce(Sim) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -74,8 +80,14 @@ pub fn run<T>(seed: u64, scenario: impl AsyncFnOnce(Sim) -> T) -> T {
         .build()
         .expect("a runtime without I/O needs nothing from the system");
     runtime.block_on(async {
-        let sim = Sim(Arc::new(World::new(seed)));
-        let ended = tokio::time::timeout(LONGEST, scenario(sim)).await;
+        let world = Arc::new(World::new(seed));
+        let mut scenario = pin!(tokio::time::timeout(LONGEST, scenario(Sim(world.clone()))));
+        let ended = poll_fn(|cx| {
+            world.scenario.register(cx.waker());
+            assert!(world.count_poll(), "a task wakes itself for ever: nothing else can happen any more");
+            scenario.as_mut().poll(cx)
+        })
+        .await;
         ended.expect("the scenario waits for something that never comes: it has not ended within seven simulated days")
     })
 }
@@ -170,7 +182,7 @@ impl Environment for SimHost {
     }
 
     fn spawn(&self, task: BoxFuture<()>) -> AbortHandle {
-        tokio::spawn(task).abort_handle()
+        tokio::spawn(Counted { world: self.world.clone(), task }).abort_handle()
     }
 
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
@@ -186,5 +198,23 @@ impl Environment for SimHost {
     fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>> {
         let bound = socket::bind(&self.world, self.id, address);
         Box::pin(async move { bound })
+    }
+}
+
+/// A task that is not polled any more once tasks run on and on.
+struct Counted {
+    world: Arc<World>,
+    task: BoxFuture<()>,
+}
+
+impl Future for Counted {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.world.count_poll() {
+            return self.task.as_mut().poll(cx);
+        }
+        self.world.scenario.wake();
+        Poll::Pending
     }
 }

@@ -262,3 +262,15 @@ fn each_host_draws_its_own_randomness_from_the_seed() {
 fn a_scenario_that_hangs_fails() {
     sim::run(1, async |_| std::future::pending::<()>().await);
 }
+
+#[test]
+#[should_panic(expected = "wakes itself for ever")]
+fn a_task_that_spins_fails_the_scenario() {
+    sim::run(1, async |sim| {
+        sim.env("a").spawn(std::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            std::task::Poll::Pending
+        }));
+        sim.sleep(LONG).await;
+    });
+}

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
+
 use super::connection::Connection;
-use super::{Event, Own, Random, Record, Trace};
+use super::{Event, MOST_POLLS, Own, Random, Record, Trace};
 
 /// The first port that dialling hosts use.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
@@ -25,6 +27,10 @@ pub(super) struct World {
     seed: u64,
     beginning: Instant,
     state: Mutex<State>,
+    /// The moment of the latest poll of a task, and how many there were in it.
+    polls: Mutex<(Instant, u64)>,
+    /// Wakes the scenario when there were too many.
+    pub(super) scenario: AtomicWaker,
 }
 
 pub(super) struct State {
@@ -62,11 +68,30 @@ pub(super) struct Bound {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, beginning: tokio::time::Instant::now().into_std(), state: Mutex::new(State::new()) }
+        let beginning = tokio::time::Instant::now().into_std();
+        Self {
+            seed,
+            beginning,
+            state: Mutex::new(State::new()),
+            polls: Mutex::new((beginning, 0)),
+            scenario: AtomicWaker::new(),
+        }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
         tokio::time::Instant::now().into_std().saturating_duration_since(self.beginning)
+    }
+
+    /// Counts a poll; false once there were too many without any time passing.
+    pub(super) fn count_poll(&self) -> bool {
+        let now = tokio::time::Instant::now().into_std();
+        let mut polls = self.polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, count) = &mut *polls;
+        if *at != now {
+            (*at, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= MOST_POLLS
     }
 
     pub(super) fn trace(&self) -> Trace {
