@@ -256,14 +256,16 @@ impl State {
         let mut cx = Context::from_waker(&shared.fan_waker);
         let Some(socket) = &mut self.socket else { return Poll::Ready(()) };
         let before = self.inbound.received();
+        let was_closed = self.inbound.closed().is_some();
         let outcome = self.inbound.poll_fill(&mut cx, socket, &mut self.outbound);
         if self.inbound.received() > before {
             self.last_received = shared.env.now();
             self.ping_sent = None;
             self.watching = false;
         }
-        if self.inbound.closed().is_some() {
-            // The keeper gives the socket back if that was the second Close, also while the program keeps its handle.
+        if !was_closed && self.inbound.closed().is_some() {
+            // The keeper gives the socket back if that was the second Close, also while the program keeps its handle. Once only:
+            // it is the keeper itself that looks, for as long as the other direction lives.
             shared.keeper.wake();
         }
         match outcome {
