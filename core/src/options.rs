@@ -247,8 +247,11 @@ macro_rules! shared_options {
             self
         }
 
-        /// Ping after this long without a received byte; a peer that does not answer within 10 s is gone. Default 20 s, `None`
-        /// never pings.
+        /// Ping after this long without a byte in one of the directions; a peer that does not answer within 10 s is gone. Behind
+        /// messages that may not have been read yet it has 130 s, since a side that does not read is not dead. Default 20 s.
+        ///
+        /// `None` never pings. Then only a program that keeps receiving answers the relay's own pings, and the relay takes one that
+        /// does neither for dead.
         pub fn keep_alive(mut self, interval: impl Into<Option<std::time::Duration>>) -> Self {
             self.options.keep_alive = interval.into();
             self
