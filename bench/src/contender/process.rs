@@ -1,0 +1,74 @@
+//! A process that is measured from outside.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::time::{ClockId, clock_getcpuclockid};
+use nix::unistd::Pid;
+use tempfile::NamedTempFile;
+
+use crate::serve::Announcement;
+
+/// A child process. It is killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    clock: ClockId,
+    _file: Option<NamedTempFile>,
+}
+
+impl Process {
+    /// Runs one of this binary's own contenders.
+    pub(super) fn serve(name: &str, certificate: Option<&Path>) -> Result<(Self, Announcement)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("serve").arg(name);
+        if let Some(file) = certificate {
+            command.arg("--certificate").arg(file);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Self::spawn(command)?;
+        let stdout = process.child.stdout.take().context("the child has no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        ensure!(!line.is_empty(), "it ended before it was ready");
+        Ok((process, serde_json::from_str(&line)?))
+    }
+
+    pub(super) fn spawn(mut command: Command) -> Result<Self> {
+        let child = command
+            .spawn()
+            .with_context(|| format!("{} does not run; is it installed?", command.get_program().display()))?;
+        let clock = clock_getcpuclockid(Pid::from_raw(child.id().cast_signed()))?;
+        Ok(Self { child, clock, _file: None })
+    }
+
+    /// Keeps a file for as long as the process.
+    pub(super) fn with_file(mut self, file: NamedTempFile) -> Self {
+        self._file = Some(file);
+        self
+    }
+
+    /// The CPU time that all its threads have used so far, ended ones included.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        Ok(self.clock.now().context("the contender has gone")?.into())
+    }
+
+    /// The memory of its own that it holds, in bytes: neither shared nor the kernel's.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim_end().parse()?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended by itself is no harm.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

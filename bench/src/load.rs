@@ -1,0 +1,9 @@
+//! The load: raw sockets, prepared frames, blocking threads.
+
+mod block;
+mod entrance;
+mod leg;
+
+pub(crate) use block::Block;
+pub(crate) use entrance::{Entrance, Pair};
+pub(crate) use leg::Leg;

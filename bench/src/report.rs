@@ -1,0 +1,112 @@
+//! Numbers of all rounds, and the tables that are made of them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::case::Case;
+use crate::contender::{Contender, Transport};
+use crate::goals::Verdict;
+
+/// What was measured, one number for each round.
+#[derive(Default)]
+pub(crate) struct Results(BTreeMap<(Transport, Case, Contender), Vec<f64>>);
+
+/// The middle of some numbers and how far they lie apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
+}
+
+impl Results {
+    pub(crate) fn add(&mut self, transport: Transport, case: Case, contender: Contender, value: f64) {
+        self.0.entry((transport, case, contender)).or_default().push(value);
+    }
+
+    pub(crate) fn spread(&self, case: Case, transport: Transport, contender: Contender) -> Option<Spread> {
+        Spread::of(self.0.get(&(transport, case, contender))?.iter().copied())
+    }
+
+    /// Ours divided by the other's, formed inside each round: what disturbs the machine disturbs both alike.
+    pub(crate) fn ratio(&self, case: Case, transport: Transport, other: Contender) -> Option<Spread> {
+        let ours = self.0.get(&(transport, case, Contender::Ours))?;
+        let others = self.0.get(&(transport, case, other))?;
+        Spread::of(ours.iter().zip(others).map(|(ours, other)| ours / other))
+    }
+
+    /// A table with a row for each case and contender.
+    pub(crate) fn table(&self) -> String {
+        let mut table = String::from(
+            "| case | transport | contender | median (min … max) | unit | hybridrelay ÷ it |\n|---|---|---|---|---|---|\n",
+        );
+        for &(transport, case, contender) in self.0.keys() {
+            let Some(spread) = self.spread(case, transport, contender) else { continue };
+            let precision = if spread.median < 100.0 { 1 } else { 0 };
+            let ratio = match self.ratio(case, transport, contender) {
+                Some(ratio) if contender != Contender::Ours => format!("{ratio:.2}"),
+                _ => String::new(),
+            };
+            let unit = case.unit();
+            table += &format!("| {case} | {transport} | {contender} | {spread:.precision$} | {unit} | {ratio} |\n");
+        }
+        table
+    }
+}
+
+impl Spread {
+    /// `None` for no numbers.
+    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (&min, &max) = (values.first()?, values.last()?);
+        let middle = values.len() / 2;
+        let median =
+            if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+        Some(Self { min, median, max })
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let precision = f.precision().unwrap_or(2);
+        let Self { min, median, max } = self;
+        if min == max {
+            return write!(f, "{median:.precision$}");
+        }
+        write!(f, "{median:.precision$} ({min:.precision$} … {max:.precision$})")
+    }
+}
+
+/// A table with a row for each goal.
+pub(crate) fn goals_table(verdicts: &[Verdict]) -> String {
+    let mut table = String::from("| case | transport | goal | measured | verdict |\n|---|---|---|---|---|\n");
+    for verdict in verdicts {
+        table += &format!("{verdict}\n");
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between_the_middle_two() {
+        let spread = Spread::of([4.0, 1.0, 3.0, 2.0].into_iter());
+        assert_eq!(spread, Some(Spread { min: 1.0, median: 2.5, max: 4.0 }));
+        assert_eq!(Spread::of(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn ratios_are_formed_inside_each_round() {
+        let mut results = Results::default();
+        let case = Case::Connection;
+        for (ours, other) in [(1.0, 2.0), (10.0, 40.0), (3.0, 3.0)] {
+            results.add(Transport::Plain, case, Contender::Ours, ours);
+            results.add(Transport::Plain, case, Contender::Bare, other);
+        }
+        let ratio = results.ratio(case, Transport::Plain, Contender::Bare);
+        assert_eq!(ratio, Some(Spread { min: 0.25, median: 0.5, max: 1.0 }));
+    }
+}
