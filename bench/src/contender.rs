@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -19,6 +20,9 @@ use process::Process;
 pub(crate) enum Contender {
     /// The relay of this repository.
     Ours,
+    /// The relay in another build of this program, to see what a change brings.
+    #[value(skip)]
+    Baseline,
     /// A relay of two WebSockets with tokio-tungstenite.
     Tungstenite,
     /// haproxy as a TCP proxy, with its own buffer size.
@@ -33,6 +37,7 @@ impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ours => "hybridrelay",
+            Self::Baseline => "hybridrelay, baseline",
             Self::Tungstenite => "tokio-tungstenite",
             Self::Haproxy => "haproxy",
             Self::HaproxyTuned => "haproxy, 64 KiB buffers",
@@ -57,6 +62,14 @@ impl fmt::Display for Transport {
     }
 }
 
+/// What all contenders of a run have in common.
+pub(crate) struct Stage<'a> {
+    pub(crate) transport: Transport,
+    pub(crate) certificate: &'a Certificate,
+    /// The other build of this program.
+    pub(crate) baseline: Option<&'a Path>,
+}
+
 /// A contender that runs.
 pub(crate) struct Running {
     pub(crate) entrance: Entrance,
@@ -65,11 +78,12 @@ pub(crate) struct Running {
 
 impl Contender {
     /// Starts it. It ends when the result is dropped.
-    pub(crate) fn start(self, transport: Transport, certificate: &Certificate) -> Result<Running> {
-        self.try_start(transport, certificate).with_context(|| format!("{self} cannot be started"))
+    pub(crate) fn start(self, stage: &Stage) -> Result<Running> {
+        self.try_start(stage).with_context(|| format!("{self} cannot be started"))
     }
 
-    fn try_start(self, transport: Transport, certificate: &Certificate) -> Result<Running> {
+    fn try_start(self, stage: &Stage) -> Result<Running> {
+        let Stage { transport, certificate, baseline } = *stage;
         let (client_tls, file) = match transport {
             Transport::Plain => (None, None),
             Transport::Tls => (Some(certificate.client_config()?), Some(certificate.path())),
@@ -81,11 +95,13 @@ impl Contender {
             return Ok(Running { entrance: Entrance::proxy(address, client_tls, listener, backend_tls), process });
         }
         let name = match self {
-            Self::Ours => "ours",
+            Self::Ours | Self::Baseline => "ours",
             Self::Tungstenite => "tungstenite",
             _ => "bare",
         };
-        let (process, announced) = Process::serve(name, file)?;
+        let own = std::env::current_exe()?;
+        let program = baseline.filter(|_| self == Self::Baseline).unwrap_or(&own);
+        let (process, announced) = Process::serve(program, name, file)?;
         let address = announced.address;
         let entrance = match announced.connection_string {
             Some(connection_string) => Entrance::ours(address, client_tls, &connection_string)?,

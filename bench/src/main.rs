@@ -9,10 +9,12 @@ mod case;
 mod certificate;
 mod contender;
 mod goals;
+mod idle;
 mod load;
 mod machine;
 mod report;
 mod serve;
+mod session;
 mod streams;
 
 use std::process::ExitCode;

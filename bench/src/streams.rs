@@ -1,6 +1,7 @@
 //! `streams`: all cases at all contenders, in interleaved rounds.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -9,9 +10,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::case::{CASES, Case, Volume};
 use crate::certificate::Certificate;
-use crate::contender::{Contender, Running, Transport};
+use crate::contender::{Contender, Running, Stage, Transport};
 use crate::report::{Results, goals_table};
-use crate::{goals, machine};
+use crate::session::{self, SLICES, Session};
+use crate::{goals, idle, machine};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -30,6 +32,9 @@ pub(crate) struct Options {
     /// Measure only these contenders
     #[arg(long, value_delimiter = ',', default_value = "ours,tungstenite,haproxy,haproxy-tuned,bare")]
     contenders: Vec<Contender>,
+    /// Measure the relay in another build of this program as well, to see what a change brings
+    #[arg(long, value_name = "PROGRAM")]
+    baseline: Option<PathBuf>,
 }
 
 /// Measures and prints; `false` if a goal was missed.
@@ -40,7 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut results = Results::default();
     let transports = [Transport::Plain, Transport::Tls];
     for transport in transports.into_iter().filter(|it| options.transport.is_none_or(|only| only == *it)) {
-        measure(options, transport, &certificate, &mut results)?;
+        let stage = Stage { transport, certificate: &certificate, baseline: options.baseline.as_deref() };
+        measure(options, &stage, &mut results)?;
     }
     let verdicts = goals::judge(&results);
     let met = verdicts.iter().all(|verdict| verdict.is_met());
@@ -52,44 +58,62 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(met)
 }
 
-fn measure(options: &Options, transport: Transport, certificate: &Certificate, results: &mut Results) -> Result<()> {
+fn measure(options: &Options, stage: &Stage<'_>, results: &mut Results) -> Result<()> {
+    let transport = stage.transport;
     let volume = if options.quick { Volume::QUICK } else { Volume::FULL };
     let wanted = |case: &Case| options.case.as_ref().is_none_or(|text| case.to_string().contains(text.as_str()));
     let (once, repeated): (Vec<_>, Vec<_>) = CASES.into_iter().filter(wanted).partition(|case| case.is_measured_once());
 
+    let contenders = options.contenders.iter().copied();
+    let contenders: Vec<_> = contenders.chain(options.baseline.is_some().then_some(Contender::Baseline)).collect();
     let mut running = BTreeMap::new();
-    for &contender in &options.contenders {
-        running.insert(contender, contender.start(transport, certificate)?);
+    for &contender in contenders.iter().filter(|_| !repeated.is_empty()) {
+        running.insert(contender, contender.start(stage)?);
     }
     for &case in &repeated {
         for (&contender, running) in running.iter_mut().filter(|(contender, _)| case.suits(**contender)) {
-            case.check(running).with_context(|| failed(case, transport, contender))?;
+            session::check(case, running).with_context(|| failed(case, transport, contender))?;
         }
     }
-    for round in 0..options.rounds {
+    for round in 1..=options.rounds {
         for &case in &repeated {
-            // Who goes first changes from round to round.
-            let mut order: Vec<_> = running.keys().copied().filter(|contender| case.suits(*contender)).collect();
-            let turned = round as usize % order.len().max(1);
-            order.rotate_left(turned);
-            for contender in order {
-                let Some(running) = running.get_mut(&contender) else { continue };
-                let value = case.measure(running, &volume).with_context(|| failed(case, transport, contender))?;
-                progress(&format!("round {:>2}", round + 1), case, transport, contender, value);
-                results.add(transport, case, contender, value);
+            for (contender, cost) in
+                one_round(case, &mut running, &volume).with_context(|| format!("{case}, {transport}"))?
+            {
+                progress(&format!("round {round:>2}"), case, transport, contender, cost);
+                results.add(transport, case, contender, cost);
             }
         }
     }
     drop(running);
     for case in once {
-        for &contender in options.contenders.iter().filter(|contender| case.suits(**contender)) {
-            let mut running: Running = contender.start(transport, certificate)?;
-            let value = case.measure(&mut running, &volume).with_context(|| failed(case, transport, contender))?;
-            progress("once", case, transport, contender, value);
-            results.add(transport, case, contender, value);
+        for &contender in contenders.iter().filter(|contender| case.suits(**contender)) {
+            let mut running = contender.start(stage)?;
+            let cost =
+                idle::measure(&mut running, volume.idle_pairs).with_context(|| failed(case, transport, contender))?;
+            progress("once", case, transport, contender, cost);
+            results.add(transport, case, contender, cost);
         }
     }
     Ok(())
+}
+
+/// Does a case's work once at every contender, slice by slice in turn, and returns what it cost each.
+fn one_round(case: Case, running: &mut BTreeMap<Contender, Running>, volume: &Volume) -> Result<Vec<(Contender, f64)>> {
+    let mut sessions = Vec::new();
+    for (&contender, running) in running.iter_mut().filter(|(contender, _)| case.suits(**contender)) {
+        let session = Session::begin(case, running, volume).with_context(|| contender.to_string())?;
+        sessions.push((contender, running, session));
+    }
+    for _ in 0..SLICES {
+        for (contender, running, session) in &mut sessions {
+            session.slice(running).with_context(|| contender.to_string())?;
+        }
+        // Who goes first changes from slice to slice.
+        sessions.rotate_left(1);
+    }
+    sessions.sort_by_key(|(contender, ..)| *contender);
+    Ok(sessions.into_iter().map(|(contender, _, session)| (contender, session.cost())).collect())
 }
 
 fn progress(when: &str, case: Case, transport: Transport, contender: Contender, value: f64) {

@@ -21,9 +21,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs one of this binary's own contenders.
-    pub(super) fn serve(name: &str, certificate: Option<&Path>) -> Result<(Self, Announcement)> {
-        let mut command = Command::new(std::env::current_exe()?);
+    /// Runs one of the contenders that this program serves, from this build or from another.
+    pub(super) fn serve(program: &Path, name: &str, certificate: Option<&Path>) -> Result<(Self, Announcement)> {
+        let mut command = Command::new(program);
         command.arg("serve").arg(name);
         if let Some(file) = certificate {
             command.arg("--certificate").arg(file);
