@@ -12,6 +12,7 @@ mod goals;
 mod idle;
 mod load;
 mod machine;
+mod network;
 mod report;
 mod serve;
 mod session;

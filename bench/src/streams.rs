@@ -13,7 +13,7 @@ use crate::certificate::Certificate;
 use crate::contender::{Contender, Running, Stage, Transport};
 use crate::report::{Results, goals_table};
 use crate::session::{self, SLICES, Session};
-use crate::{goals, idle, machine};
+use crate::{goals, idle, machine, network};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -40,6 +40,7 @@ pub(crate) struct Options {
 /// Measures and prints; `false` if a goal was missed.
 pub(crate) fn run(options: &Options) -> Result<bool> {
     let began = Instant::now();
+    let network = network::enter()?;
     raise_descriptor_limit()?;
     let certificate = Certificate::create()?;
     let mut results = Results::default();
@@ -51,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let verdicts = goals::judge(&results);
     let met = verdicts.iter().all(|verdict| verdict.is_met());
     println!("Machine: {}", machine::machine());
+    println!("Network: {network}");
     println!("Commit: {}", machine::commit());
     println!("Rounds: {}, in {} s\n", options.rounds, began.elapsed().as_secs());
     println!("{}\n{}", results.table(), goals_table(&verdicts));
