@@ -78,11 +78,11 @@ pub(crate) struct Running {
 
 impl Contender {
     /// Starts it. It ends when the result is dropped.
-    pub(crate) fn start(self, stage: &Stage) -> Result<Running> {
+    pub(crate) fn start(self, stage: &Stage<'_>) -> Result<Running> {
         self.try_start(stage).with_context(|| format!("{self} cannot be started"))
     }
 
-    fn try_start(self, stage: &Stage) -> Result<Running> {
+    fn try_start(self, stage: &Stage<'_>) -> Result<Running> {
         let Stage { transport, certificate, baseline } = *stage;
         let (client_tls, file) = match transport {
             Transport::Plain => (None, None),
