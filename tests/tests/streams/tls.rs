@@ -85,8 +85,8 @@ async fn a_plain_port_and_a_tls_port_are_told_apart() {
 #[tokio::test]
 async fn a_rendezvous_in_plain_text_is_not_dialled_from_a_protected_channel() {
     let elsewhere = FakeRelay::start().await;
-    let mut config = Config::default();
-    config.public_url = Some(format!("http://{}", elsewhere.authority()).parse().unwrap());
+    let public_url = Some(format!("http://{}", elsewhere.authority()).parse().unwrap());
+    let mut config = Config { public_url, ..Config::default() };
     config.timings.accept = Duration::from_millis(300);
     let relay = LocalRelay::builder().tls(true).config(config).start().soon().await.unwrap();
     let listener = setup::listener(&relay, HYCO).soon().await.unwrap();
