@@ -127,9 +127,8 @@ impl ControlChannel {
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));
         let mut socket = Metered::new(env, upgraded.socket);
-        let patience =
-            checked.link.keep_alive.map_or(UNACKNOWLEDGED, |interval| interval + checked.link.keep_alive_deadline);
-        socket.set_user_timeout(patience);
+        let silence = |interval: Duration| interval.saturating_add(checked.link.keep_alive_deadline);
+        socket.set_user_timeout(checked.link.keep_alive.map_or(UNACKNOWLEDGED, silence));
         let socket = Masks::new(env, socket);
         let ws =
             WebSocketStream::from_partially_read(socket, upgraded.read_buf.to_vec(), Role::Client, Some(config)).await;

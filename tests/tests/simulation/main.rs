@@ -12,4 +12,5 @@ mod silence;
 mod stall;
 mod tokens;
 mod trace;
+mod user_timeout;
 mod world;

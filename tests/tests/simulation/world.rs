@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use hybridrelay::env::Env;
 use hybridrelay::env::sim::{Event, Sim};
 use hybridrelay::{Connection, Error, Incoming, Listener, ListenerBuilder, Sender, SenderBuilder, Status};
 use hybridrelay_relay::{Config, Entity, ListenAddress, MemoryStore, Namespace, Relay, RelayHandle, Rights, Rule};
@@ -33,9 +34,18 @@ impl World {
     }
 
     pub(crate) async fn with_config(sim: Sim, config: Config) -> Self {
+        let env = sim.env(RELAY);
+        Self::with_relay(sim, config, env).await
+    }
+
+    /// Starts a relay in an environment of the caller's own on the relay's host.
+    pub(crate) async fn with_env(sim: Sim, env: Env) -> Self {
+        Self::with_relay(sim, Config::default(), env).await
+    }
+
+    async fn with_relay(sim: Sim, config: Config, env: Env) -> Self {
         let store = MemoryStore::new([namespace()]);
         // The hosts exist from the beginning, so that faults between them can be named.
-        let env = sim.env(RELAY);
         for host in [LISTENER, SENDER] {
             sim.env(host);
         }

@@ -1,0 +1,169 @@
+//! Which sockets may not stall. What the kernel makes of it is tested where there is one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use hybridrelay::env::sim;
+use hybridrelay::env::{Acceptor, BoxFuture, BoxSocket, Env, Environment, Socket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::AbortHandle;
+
+use crate::world::{LISTENER, RELAY, SENDER, World, connect};
+
+/// The user timeout of every socket that a host has had, in the order of their making.
+type Timeouts = Arc<Mutex<Vec<Option<Duration>>>>;
+
+/// An environment that notes the user timeouts of its sockets.
+struct Noting {
+    env: Env,
+    timeouts: Timeouts,
+}
+
+fn noting(env: Env) -> (Env, Timeouts) {
+    let timeouts = Timeouts::default();
+    (Env::new(Noting { env, timeouts: timeouts.clone() }), timeouts)
+}
+
+#[test]
+fn control_channels_alone_have_a_user_timeout_at_both_ends() {
+    sim::run(1, async |sim| {
+        let (relay, of_relay) = noting(sim.env(RELAY));
+        let world = World::with_env(sim, relay).await;
+        let (office, of_listener) = noting(world.sim.env(LISTENER));
+        let (phone, of_sender) = noting(world.sim.env(SENDER));
+        let listener = world.listener().env(office).open().await.unwrap();
+        let sender = world.sender().env(phone).build().unwrap();
+        let _connection = connect(&sender, &listener).await;
+
+        // As long as a silent relay is borne: keep-alive interval and deadline. The relay's limit is that of its writes.
+        let (control, relayed) = (Some(Duration::from_secs(30)), None);
+        assert_eq!(*of_listener.lock().unwrap(), [control, relayed]);
+        assert_eq!(*of_sender.lock().unwrap(), [relayed]);
+        assert_eq!(*of_relay.lock().unwrap(), [control, relayed, relayed]);
+    });
+}
+
+#[test]
+fn the_listeners_patience_follows_its_keep_alive() {
+    let seconds = Duration::from_secs;
+    for (keep_alive, limit) in
+        [(Some(seconds(60)), seconds(70)), (None, seconds(30)), (Some(Duration::MAX), Duration::MAX)]
+    {
+        sim::run(1, async |sim| {
+            let world = World::start(sim).await;
+            let (office, of_listener) = noting(world.sim.env(LISTENER));
+            let listener = world.listener().env(office).keep_alive(keep_alive);
+            let _listener = listener.open().await.unwrap();
+            assert_eq!(*of_listener.lock().unwrap(), [Some(limit)]);
+        });
+    }
+}
+
+impl Noting {
+    fn socket(timeouts: Timeouts, inner: BoxSocket) -> BoxSocket {
+        let mut all = timeouts.lock().unwrap();
+        let number = all.len();
+        all.push(None);
+        drop(all);
+        Box::new(NotingSocket { inner, timeouts, number })
+    }
+}
+
+impl Environment for Noting {
+    fn now(&self) -> Instant {
+        self.env.now()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        self.env.wall_clock()
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        bytes.iter_mut().for_each(|byte| *byte = self.env.random::<1>()[0]);
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
+        self.env.sleep_until(deadline)
+    }
+
+    fn spawn(&self, task: BoxFuture<()>) -> AbortHandle {
+        self.env.spawn(task)
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let (env, host) = (self.env.clone(), host.to_owned());
+        Box::pin(async move { env.resolve(&host, port).await })
+    }
+
+    fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>> {
+        let (env, timeouts) = (self.env.clone(), self.timeouts.clone());
+        Box::pin(async move { Ok(Self::socket(timeouts, env.dial(address).await?)) })
+    }
+
+    fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>> {
+        let (env, timeouts) = (self.env.clone(), self.timeouts.clone());
+        Box::pin(async move {
+            let acceptor = env.bind(address).await?;
+            Ok(Box::new(NotingAcceptor { acceptor, timeouts }) as Box<dyn Acceptor>)
+        })
+    }
+}
+
+struct NotingAcceptor {
+    acceptor: Box<dyn Acceptor>,
+    timeouts: Timeouts,
+}
+
+impl Acceptor for NotingAcceptor {
+    fn local_addr(&self) -> SocketAddr {
+        self.acceptor.local_addr()
+    }
+
+    fn accept(&mut self) -> Pin<Box<dyn Future<Output = io::Result<BoxSocket>> + Send + '_>> {
+        Box::pin(async move { Ok(Noting::socket(self.timeouts.clone(), self.acceptor.accept().await?)) })
+    }
+}
+
+struct NotingSocket {
+    inner: BoxSocket,
+    timeouts: Timeouts,
+    number: usize,
+}
+
+impl Socket for NotingSocket {
+    fn abort(&mut self) {
+        self.inner.abort();
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.inner.peer_addr()
+    }
+
+    fn set_user_timeout(&mut self, limit: Duration) {
+        self.timeouts.lock().unwrap()[self.number] = Some(limit);
+    }
+}
+
+impl AsyncRead for NotingSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for NotingSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
