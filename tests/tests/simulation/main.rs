@@ -5,6 +5,7 @@ mod accepting;
 mod closing;
 mod half_close;
 mod network;
+mod proxy;
 mod raw;
 mod reconnect;
 mod revocation;
