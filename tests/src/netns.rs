@@ -3,13 +3,31 @@
 // Real processes and real time are the point here.
 #![allow(clippy::disallowed_methods)]
 
+use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 
-/// The packet filter's table in a closed namespace.
+use nix::sched::CloneFlags;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The packet filter's table in a namespace.
 const TABLE: &str = "hybridrelay";
 
-/// A network namespace; removed when dropped, with its links.
+/// What the names of namespaces begin with; the process's id follows.
+const PREFIX: &str = "hybridrelay-";
+
+/// Where `ip netns` keeps namespaces, and the files that it shows their programs instead of those in `/etc`.
+const NAMESPACES: &str = "/run/netns";
+const FILES: &str = "/etc/netns";
+
+/// A network namespace. When dropped, the programs in it are killed and it is removed, with its links.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -41,7 +59,10 @@ impl Namespace {
     ///
     /// If it cannot be made, as without root.
     pub fn create(role: &str) -> Self {
-        let name = format!("hybridrelay-{}-{role}", std::process::id());
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep);
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{PREFIX}{}-{}-{role}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &name]);
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"]);
@@ -67,6 +88,18 @@ impl Namespace {
         self.ip(&["route", "add", &destination.to_string(), "via", &others.to_string()]);
     }
 
+    /// Passes packets on from one link to another.
+    pub fn forward(&self) {
+        self.run("sh", &["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+    }
+
+    /// Swallows every packet that would be passed on.
+    pub fn stop_forwarding(&self) {
+        let rules =
+            format!("table inet {TABLE} {{ chain forward {{ type filter hook forward priority 0; policy drop; }}; }}");
+        self.run("nft", &[&rules]);
+    }
+
     /// Drops every packet, in and out, but those of TCP connections from here to `exit`.
     pub fn close_but(&self, exit: Exit) {
         let Exit { address, port } = exit;
@@ -87,6 +120,11 @@ impl Namespace {
             }}"
         );
         self.run("nft", &[&rules]);
+    }
+
+    /// Takes the packet filter away.
+    pub fn open(&self) {
+        self.run("nft", &["delete", "table", "inet", TABLE]);
     }
 
     /// What the rules of [`close_but`](Self::close_but) have dropped.
@@ -119,6 +157,30 @@ impl Namespace {
         command
     }
 
+    /// Runs a closure on a thread inside; threads and programs that it starts are inside as well.
+    pub fn thread<T: Send + 'static>(&self, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        let namespace = fs::File::open(Path::new(NAMESPACES).join(&self.name)).expect("the namespace is there");
+        std::thread::spawn(move || {
+            nix::sched::setns(&namespace, CloneFlags::CLONE_NEWNET).expect("root may enter a namespace");
+            body()
+        })
+    }
+
+    /// What programs inside see as `/etc/FILE`, which must exist outside.
+    pub fn show_etc(&self, file: &str, text: &str) {
+        let folder = self.files();
+        let written = fs::create_dir_all(&folder).and_then(|()| {
+            let mut output = fs::File::create(folder.join(file))?;
+            output.set_permissions(fs::Permissions::from_mode(if file == "shadow" { 0o600 } else { 0o644 }))?;
+            output.write_all(text.as_bytes())
+        });
+        written.unwrap_or_else(|error| panic!("{file} cannot be written to {}: {error}", folder.display()));
+    }
+
+    fn files(&self) -> PathBuf {
+        Path::new(FILES).join(&self.name)
+    }
+
     fn ip(&self, arguments: &[&str]) {
         run("ip", &[&["-netns", &self.name], arguments].concat());
     }
@@ -130,8 +192,29 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // What cannot be removed is no reason to hide why a test failed.
+        // What cannot be removed is no reason to hide why a test failed. Programs that have forked would outlive the test.
+        if let Ok(output) = Command::new("ip").args(["netns", "pids", &self.name]).output() {
+            let pids = String::from_utf8_lossy(&output.stdout).into_owned();
+            let pids = pids.lines().filter_map(|pid| pid.trim().parse().ok());
+            for pid in pids.filter(|pid| *pid != std::process::id().cast_signed()) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).output();
+        let _ = fs::remove_dir_all(self.files());
+    }
+}
+
+/// Removes what processes left behind that were killed before they could do it themselves.
+fn sweep() {
+    for folder in [NAMESPACES, FILES] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+            if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+                drop(Namespace { name });
+            }
+        }
     }
 }
 
