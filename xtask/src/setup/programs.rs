@@ -26,6 +26,12 @@ const PROGRAMS: &[Program] = &[
         why: "an HTTP client that is not ours asks the relay",
     },
     Program {
+        name: "danted",
+        probe: Probe::OnPath("danted"),
+        from: Source::Debian("dante-server"),
+        why: "a SOCKS proxy between our own programs and the relay",
+    },
+    Program {
         name: "ip",
         probe: Probe::OnPath("ip"),
         from: Source::Debian("iproute2"),
@@ -48,6 +54,18 @@ const PROGRAMS: &[Program] = &[
         probe: Probe::PythonWithVenv,
         from: Source::Debian("python3-venv"),
         why: "the websockets package is one of the senders",
+    },
+    Program {
+        name: "squid",
+        probe: Probe::OnPath("squid"),
+        from: Source::Debian("squid"),
+        why: "an HTTP proxy between our own programs and the relay",
+    },
+    Program {
+        name: "tinyproxy",
+        probe: Probe::OnPath("tinyproxy"),
+        from: Source::Debian("tinyproxy"),
+        why: "another HTTP proxy, with habits of its own",
     },
     Program {
         name: "node 20 or later",
