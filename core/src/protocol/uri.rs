@@ -129,6 +129,12 @@ fn decode(value: &str) -> String {
     percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
+/// The path of a request target, without its query: safe to show, since the query may hold secrets (protocol.md 10, decision 62). It
+/// ends where [`Target::parse`] finds the query, so also before a `?` that was written `%3F`.
+pub fn path_of(path_and_query: &str) -> &str {
+    split_query(path_and_query).0
+}
+
 /// Path and query. Some senders write `%3F` for the `?` in front of the relay's parameters.
 fn split_query(path_and_query: &str) -> (&str, &str) {
     if let Some((path, query)) = path_and_query.split_once('?') {
