@@ -1,5 +1,6 @@
 //! How a client WebSocket comes to be: name resolution, TCP, a proxy on the way, TLS, and the HTTP/1.1 upgrade.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,13 +20,20 @@ pub(crate) use proxy::Routing;
 pub(crate) use tls::ClientTls;
 
 /// Opens WebSockets to relays: one per listener or sender, shared by all of its sockets.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Dialer {
     env: Env,
     tls: ClientTls,
     routing: Routing,
     /// Headers of the user's own, sent with every handshake to the namespace.
     headers: HeaderMap,
+}
+
+/// Without the headers: they may hold the program's own credentials.
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer").field("tls", &self.tls).field("routing", &self.routing).finish_non_exhaustive()
+    }
 }
 
 /// A socket behind a successful upgrade.
@@ -129,12 +137,17 @@ pub(crate) enum DialError {
 }
 
 /// An HTTP answer other than 101.
-#[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) status: u16,
     pub(crate) reason: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused").field("status", &self.status).field("reason", &self.reason).finish_non_exhaustive()
+    }
 }
 
 impl From<Error> for DialError {

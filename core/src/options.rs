@@ -1,5 +1,6 @@
 //! What listeners and senders are built from: where, with which credential, and the options both share.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +100,7 @@ impl From<RelayAddress> for Target {
 }
 
 /// The options that listeners and senders share, with their defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) target: Target,
     pub(crate) entity: Option<String>,
@@ -115,6 +116,18 @@ pub(crate) struct Options {
     pub(crate) tls_config: Option<Arc<rustls::ClientConfig>>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) max_message_size: usize,
+}
+
+/// Without the headers: they may hold the program's own credentials.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("target", &self.target)
+            .field("entity", &self.entity)
+            .field("credential", &self.credential)
+            .field("proxy", &self.proxy)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Options that were checked.

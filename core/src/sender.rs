@@ -1,5 +1,6 @@
 //! The sending side: opens connections to whoever listens.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl SenderBuilder {
 }
 
 /// A connection that is about to be opened; awaiting it gives the [`Connection`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is connected until this is awaited"]
 pub struct Connect {
     sender: Arc<Checked>,
@@ -90,6 +91,18 @@ pub struct Connect {
     subprotocols: Vec<String>,
     tracking_id: Option<String>,
     timeout: Option<Duration>,
+}
+
+/// Without query and headers: they may hold the program's own credentials.
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("sender", &self.sender)
+            .field("path", &self.path)
+            .field("subprotocols", &self.subprotocols)
+            .field("tracking_id", &self.tracking_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Connect {
