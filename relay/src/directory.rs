@@ -95,9 +95,9 @@ impl fmt::Display for KeyIdentity {
 }
 
 /// One message for a listener: text and, for a request with a body, the binary message that must follow it at once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Delivery {
-    /// The JSON text.
+    /// The JSON text. A secret: it holds a ticket, and headers of the sender.
     pub text: String,
     /// The binary message that follows.
     pub body: Option<Bytes>,
@@ -110,12 +110,29 @@ impl Delivery {
 }
 
 /// What a listener sent back for a delivery on its control channel.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reply {
-    /// The JSON text.
+    /// The JSON text. A secret: it may hold headers of the listener.
     pub text: String,
     /// The binary message that followed.
     pub body: Option<Bytes>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        lengths(f, "Delivery", &self.text, self.body.as_ref())
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        lengths(f, "Reply", &self.text, self.body.as_ref())
+    }
+}
+
+/// A message without what it says.
+fn lengths(f: &mut fmt::Formatter<'_>, name: &str, text: &str, body: Option<&Bytes>) -> fmt::Result {
+    f.debug_struct(name).field("text", &text.len()).field("body", &body.map(Bytes::len)).finish()
 }
 
 /// The answers to one delivery. The stream ends when the listener has gone: a sender that still waits knows by it that
