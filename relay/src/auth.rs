@@ -8,8 +8,10 @@ use hybridrelay::token::SasToken;
 
 use crate::config::Config;
 use crate::directory::KeyIdentity;
+use crate::limits::AddressBlock;
 use crate::namespace::{Entity, Namespace, Right, Rule};
-use crate::refusal::Refusal;
+use crate::node::Node;
+use crate::refusal::{Reason, Refusal};
 
 /// What a valid token gave, and by which rule and key.
 #[derive(Clone, Debug)]
@@ -31,6 +33,27 @@ pub(crate) struct Request<'a> {
     pub(crate) right: Right,
 }
 
+/// Judges the token of a request from outside. When too many from its address were refused, it is not looked at: guessing shall be
+/// slow, and cost nothing.
+pub(crate) fn authorize_from(
+    node: &Node,
+    client: Option<AddressBlock>,
+    request: Request<'_>,
+    token: Option<&str>,
+) -> Result<Grant, Refusal> {
+    let now = node.env.now();
+    // Who brings no token guesses nothing.
+    let guesser = client.filter(|_| token.is_some());
+    if let Some(client) = guesser {
+        node.rates.may_try(client, now)?;
+    }
+    authorize(&node.env, &node.config, request, token).inspect_err(|_| {
+        if let Some(client) = guesser {
+            node.rates.failed(client, now);
+        }
+    })
+}
+
 /// Judges a token as protocol.md 2.3 says.
 pub(crate) fn authorize(
     env: &Env,
@@ -38,21 +61,29 @@ pub(crate) fn authorize(
     request: Request<'_>,
     token: Option<&str>,
 ) -> Result<Grant, Refusal> {
-    let text = token.ok_or_else(|| Refusal::unauthorized("MissingToken: The request carries no token"))?;
-    let token = SasToken::parse(text).map_err(|error| Refusal::unauthorized(error.to_string()))?;
+    let text = token
+        .ok_or_else(|| Refusal::unauthorized(Reason::MissingToken, "MissingToken: The request carries no token"))?;
+    let token =
+        SasToken::parse(text).map_err(|error| Refusal::unauthorized(Reason::MalformedToken, error.to_string()))?;
     let (rule, key) = signed_by(request.namespace, request.entity, &token)?;
     let now = env.wall_clock();
     if token.expires_at() + config.timings.clock_skew <= now {
-        return Err(Refusal::unauthorized("ExpiredToken: The token has expired"));
+        return Err(Refusal::unauthorized(Reason::ExpiredToken, "ExpiredToken: The token has expired"));
     }
     if let Some(most) = config.max_token_life
         && token.expires_at() > now + most + config.timings.clock_skew
     {
-        return Err(Refusal::unauthorized("InvalidToken: The token lives longer than this relay allows"));
+        return Err(Refusal::unauthorized(
+            Reason::TokenLife,
+            "InvalidToken: The token lives longer than this relay allows",
+        ));
     }
     check_audience(request, &token)?;
     if !rule.rights.allow(request.right) {
-        let refusal = Refusal::forbidden(format!("The token does not give the right to {}", verb(request.right)));
+        let refusal = Refusal::forbidden(
+            Reason::MissingRight,
+            format!("The token does not give the right to {}", verb(request.right)),
+        );
         return Err(if config.strict_dotnet_errors { refusal.into_unauthorized() } else { refusal });
     }
     Ok(Grant { key, expires_at: token.expires_at(), token })
@@ -86,7 +117,7 @@ fn signed_by<'a>(
         }
     }
     // The same answer for an unknown rule and a wrong key: names are not to be guessed.
-    Err(Refusal::unauthorized(format!("InvalidSignature: The {INVALID_SIGNATURE}")))
+    Err(Refusal::unauthorized(Reason::InvalidSignature, format!("InvalidSignature: The {INVALID_SIGNATURE}")))
 }
 
 fn check_audience(request: Request<'_>, token: &SasToken) -> Result<(), Refusal> {
@@ -95,7 +126,7 @@ fn check_audience(request: Request<'_>, token: &SasToken) -> Result<(), Refusal>
     if host && audience.covers(request.path) {
         return Ok(());
     }
-    Err(Refusal::unauthorized("InvalidAudience: The token is for another audience"))
+    Err(Refusal::unauthorized(Reason::InvalidAudience, "InvalidAudience: The token is for another audience"))
 }
 
 fn verb(right: Right) -> &'static str {

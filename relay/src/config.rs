@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
+mod limits;
+
+pub use limits::Limits;
+
 /// A socket address to listen on, plain or TLS. Port 0 takes any free port.
 #[derive(Clone)]
 pub struct ListenAddress {
@@ -41,57 +45,18 @@ pub struct Config {
     /// The address under which listeners reach this node, such as `https://node1.relay.example.net`; only scheme, host and
     /// port count. Default: whatever authority the listener itself used (protocol.md 10, decision 16).
     pub public_url: Option<http::Uri>,
-    /// Proxies whose `X-Forwarded-Proto` is believed.
+    /// Proxies whose `X-Forwarded-Proto` and `X-Forwarded-For` are believed. What comes from them counts for the address that they
+    /// name; without one no limit per address applies to it.
     pub trusted_proxies: Vec<IpAddr>,
     /// Answers 401 instead of 403 for a valid token without the right, which the .NET client treats as final
     /// (protocol.md 10, decision 1).
     pub strict_dotnet_errors: bool,
     /// Refuses tokens that live longer than this from now. Default: no limit.
     pub max_token_life: Option<Duration>,
-    /// Quotas.
+    /// What may be used at most.
     pub limits: Limits,
     /// Timeouts and intervals.
     pub timings: Timings,
-}
-
-/// Quotas: what one peer, entity or node may use at most.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Listeners online per hybrid connection: 25. One more is refused with 403.
-    pub listeners_per_entity: usize,
-    /// Senders that wait for a listener's dial per hybrid connection: 1 000. More are refused with 503.
-    pub waiting_per_entity: usize,
-    /// Senders that wait for a listener's dial per sender address: 100. More are refused with 503.
-    pub waiting_per_address: usize,
-    /// Messages queued for one listener: 64.
-    pub queued_deliveries: usize,
-    /// Bytes queued for one listener: 4 MiB.
-    pub queued_bytes: usize,
-    /// Longest text message accepted on a control channel: 128 KiB. Longer ones close it with 1009.
-    pub control_text: usize,
-    /// Longest binary message accepted on a control channel: 256 KiB. Longer ones close it with 1009.
-    pub control_binary: usize,
-    /// Request line and header fields of one request: 32 KiB. Larger ones get 431.
-    pub header_block: usize,
-    /// Accepted sockets at once, in whatever state: 65 536. More are closed unanswered.
-    pub sockets: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            listeners_per_entity: 25,
-            waiting_per_entity: 1_000,
-            waiting_per_address: 100,
-            queued_deliveries: 64,
-            queued_bytes: 4 << 20,
-            control_text: 128 << 10,
-            control_binary: 256 << 10,
-            header_block: 32 << 10,
-            sockets: 65_536,
-        }
-    }
 }
 
 /// Timeouts and intervals. Tests move the clock instead of shrinking these.
@@ -122,12 +87,16 @@ pub struct Timings {
     pub relayed_gone: Duration,
     /// After one side's Close, the time without progress until both are finished: 60 s (decision 23).
     pub half_close: Duration,
-    /// The TLS handshake: 10 s.
-    pub tls_handshake: Duration,
-    /// A request's head, counted from the connection or the previous response: 30 s.
+    /// From the beginning of a handshake to the end of the first request's head, TLS included: 10 s. As long at most may an accepted
+    /// socket wait for its turn before that.
+    pub handshake: Duration,
+    /// A further request's head, counted from the previous response: 30 s.
     pub header_read: Duration,
     /// Between a 101 and the socket that belongs to it: 10 s.
     pub upgrade: Duration,
+    /// How long a relay that is to end says so at `/$relay/readyz` before it takes nothing new: 0 s. A load balancer needs as long
+    /// as it takes to notice.
+    pub drain_lead: Duration,
 }
 
 impl Default for Timings {
@@ -146,9 +115,10 @@ impl Default for Timings {
             relayed_ping: seconds(60),
             relayed_gone: seconds(150),
             half_close: seconds(60),
-            tls_handshake: seconds(10),
+            handshake: seconds(10),
             header_read: seconds(30),
             upgrade: seconds(10),
+            drain_lead: Duration::ZERO,
         }
     }
 }

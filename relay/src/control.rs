@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response, header};
 use hybridrelay::EntityPath;
-use hybridrelay::protocol::refusal::{ENDPOINT_DOES_NOT_EXIST, TOO_MANY_LISTENERS};
 use hybridrelay::protocol::{Features, headers};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, ListenerId, ListenerRecord, RegisterError};
-use crate::edge::{Handshake, SocketPermit, Visit};
-use crate::namespace::{Entity, Namespace, Right};
+use crate::edge::{Handshake, Visit};
+use crate::limits::Resource;
+use crate::namespace::{Entity, Right};
 use crate::node::Node;
+use crate::observe::{Detail, Operation, Party};
 use crate::refusal::{Body, Refusal};
 
 mod channel;
@@ -28,15 +29,17 @@ pub(crate) async fn listen(
     node: &Arc<Node>,
     mut visit: Visit,
     handshake: Handshake,
-    permit: SocketPermit,
 ) -> Result<Response<Body>, Refusal> {
     let (entity, grant) = admit(node, &visit)?;
+    visit.permit.authorized();
     let key = EntityKey::new(&visit.namespace, entity.path.canonical());
     let features = features(&visit);
     let record = record(node, &visit, &key, &grant, &features);
     let agent = record.agent.clone();
+    let scopes = visit.account(&key, Some(&grant.key));
+    let place = node.quotas.take(Resource::Listener, scopes.scopes()).map_err(Refusal::quota)?;
     let lease = node.directory.register(record).map_err(|error| match error {
-        RegisterError::TooMany => Refusal::quota(TOO_MANY_LISTENERS),
+        RegisterError::TooMany => Refusal::too_many_listeners(),
     })?;
 
     let upgrade = hyper::upgrade::on(&mut visit.request);
@@ -48,24 +51,20 @@ pub(crate) async fn listen(
     {
         response.headers_mut().insert(headers::RELAY_FEATURES, accepted);
     }
-    tracing::info!(
-        operation = "NewListenerRegistered",
-        entity = %key,
-        tracking_id = %visit.tracking_id,
-        key = %grant.key,
-        peer = %visit.peer,
-        agent,
-    );
+    let origin = visit.origin(Some(&key), Some(&grant.key));
+    node.observer.note(&origin, Operation::NewListenerRegistered, Detail::Listener { agent });
     let channel = Channel {
         node: node.clone(),
+        origin,
+        active: node.observer.metrics.entity(&visit.namespace, Some(&key)).active(Party::Listener),
+        place,
         namespace: visit.namespace,
         key,
-        tracking_id: visit.tracking_id,
         grant,
         lease,
         // Told in the first message only where it was offered in the query (protocol.md 3.10).
         announce: (!offered_in_header && !features.is_empty()).then_some(features),
-        _permit: permit,
+        _permit: visit.permit,
         _busy: node.busy.enter(),
     };
     node.spawn(channel.run(upgrade));
@@ -74,29 +73,20 @@ pub(crate) async fn listen(
 
 /// Finds or makes the hybrid connection, if the token allows listening on it.
 fn admit(node: &Node, visit: &Visit) -> Result<(Entity, Grant), Refusal> {
-    let does_not_exist = || Refusal::not_found(ENDPOINT_DOES_NOT_EXIST);
+    let does_not_exist = Refusal::endpoint_not_found;
     let namespace = visit.snapshot.namespace(&visit.namespace).ok_or_else(does_not_exist)?;
     // A listener names the hybrid connection itself: a path below one is another one (protocol.md 3.1).
     let path = visit.target.path.trim_end_matches('/');
     let decoded = percent_decode_str(path).decode_utf8().map_err(|_| does_not_exist())?;
     let existing = namespace.entity(&decoded);
-    let grant = authorize(node, namespace, existing, path, visit.token())?;
+    let wanted = auth::Request { namespace, entity: existing, path, right: Right::Listen };
+    let grant = auth::authorize_from(node, visit.client, wanted, visit.token())?;
     if let Some(entity) = existing {
         return Ok((entity.clone(), grant));
     }
     let path: EntityPath = decoded.parse().map_err(|_| does_not_exist())?;
     let created = node.store.create_on_listen(&namespace.name, path).ok_or_else(does_not_exist)?;
     Ok((created, grant))
-}
-
-fn authorize(
-    node: &Node,
-    namespace: &Namespace,
-    entity: Option<&Entity>,
-    path: &str,
-    token: Option<&str>,
-) -> Result<Grant, Refusal> {
-    auth::authorize(&node.env, &node.config, auth::Request { namespace, entity, path, right: Right::Listen }, token)
 }
 
 /// What both ends know, offered in the header or, by browsers, in the query.

@@ -1,34 +1,31 @@
 //! Sockets, TLS and HTTP: everything that comes in passes here and is shown to one of the doors.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, header};
-use hybridrelay::env::{Acceptor, BoxSocket};
-use hybridrelay::protocol::TrackingId;
-use hybridrelay::protocol::headers;
-use hybridrelay::protocol::uri::{Action, Target, longest_prefix};
+use hybridrelay::protocol::uri::{Action, Target, longest_prefix, path_of};
+use hybridrelay::protocol::{TrackingId, headers};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::directory::{EntityKey, KeyIdentity};
+use crate::limits::{Account, AddressBlock, Admission};
 use crate::namespace::{Entity, WebSocketPaths};
-use crate::node::{Counted, Node, Stage};
-use crate::refusal::{Body, Place, Refusal};
+use crate::node::Node;
+use crate::observe::{Detail, Operation, Origin, Party, traceparent};
+use crate::refusal::{Body, Place, Reason, Refusal};
 use crate::store::Snapshot;
-use crate::{control, gateway, rendezvous, tls};
+use crate::{control, gateway, rendezvous};
 
+mod accept;
 mod handshake;
+mod health;
+mod proxy;
 mod timer;
 
+pub(crate) use accept::accept;
 pub(crate) use handshake::{Handshake, offered_subprotocols};
-
-/// What hyper needs beside the header block for the request line and its own work.
-const READ_BUFFER: usize = 64 * 1024;
+pub(crate) use timer::EnvTimer;
 
 /// A request that has been taken apart far enough to find its door.
 pub(crate) struct Visit {
@@ -40,6 +37,9 @@ pub(crate) struct Visit {
     /// The host as the client wrote it, with its port.
     pub(crate) authority: String,
     pub(crate) peer: SocketAddr,
+    /// Whose address it counts for.
+    pub(crate) client: Option<AddressBlock>,
+    pub(crate) permit: SocketPermit,
     /// Whether the client reached us over TLS, here or at a trusted proxy.
     pub(crate) secure: bool,
     pub(crate) tracking_id: TrackingId,
@@ -52,6 +52,22 @@ impl Visit {
         header.and_then(|token| token.to_str().ok()).or(self.target.token.as_deref())
     }
 
+    /// Whom the events of this visit tell of.
+    pub(crate) fn origin(&self, entity: Option<&EntityKey>, key: Option<&KeyIdentity>) -> Origin {
+        Origin {
+            tracking_id: self.tracking_id.clone(),
+            peer: self.peer,
+            entity: entity.cloned(),
+            key_name: key.map(|key| key.rule.clone()),
+            traceparent: traceparent(self.request.headers()),
+        }
+    }
+
+    /// Whom the use of this visit is charged to.
+    pub(crate) fn account(&self, entity: &EntityKey, key: Option<&KeyIdentity>) -> Account {
+        Account { entity: entity.clone(), key: key.cloned(), address: self.client }
+    }
+
     /// The hybrid connection that the path belongs to and the rest of the path.
     pub(crate) fn entity(&self) -> Option<(&Entity, &str)> {
         let namespace = self.snapshot.namespace(&self.namespace)?;
@@ -59,97 +75,10 @@ impl Visit {
     }
 }
 
-/// Accepts sockets until the relay drains.
-pub(crate) async fn accept(
-    node: Arc<Node>,
-    mut acceptor: Box<dyn Acceptor>,
-    tls: Option<Arc<ServerConfig>>,
-    sockets: Arc<Semaphore>,
-    _busy: Counted,
-) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = node.draining() => return,
-            accepted = acceptor.accept() => accepted,
-        };
-        match accepted {
-            Ok(socket) => match sockets.clone().try_acquire_owned() {
-                Ok(permit) => {
-                    node.spawn(serve(node.clone(), socket, tls.clone(), permit));
-                }
-                Err(_) => tracing::warn!("too many sockets are open; one was closed unanswered"),
-            },
-            Err(error) => {
-                // Out of descriptors, mostly: another try at once would spin.
-                tracing::warn!(%error, "a connection could not be accepted");
-                node.env.sleep(std::time::Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
+/// What a socket takes up, as long as it is open.
+pub(crate) type SocketPermit = Arc<Admission>;
 
-/// Serves one socket until it is upgraded or ends.
-async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>>, permit: OwnedSemaphorePermit) {
-    let peer = socket.peer_addr();
-    let secure = tls.is_some();
-    let socket = match tls {
-        Some(config) => {
-            let handshake = node.env.timeout(node.config.timings.tls_handshake, tls::accept(config, socket));
-            let shaken = tokio::select! {
-                biased;
-                shaken = handshake => shaken,
-                () = node.stopped() => return,
-            };
-            match shaken {
-                Some(Ok(socket)) => socket,
-                Some(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
-                None => return tracing::debug!(%peer, "a TLS handshake took too long"),
-            }
-        }
-        None => socket,
-    };
-    // The permit travels with the socket, also through an upgrade.
-    let permit = Arc::new(permit);
-    let service = service_fn({
-        let node = node.clone();
-        move |request| {
-            let (node, permit) = (node.clone(), permit.clone());
-            let busy = node.busy.enter();
-            async move {
-                let _busy = busy;
-                Ok::<_, Infallible>(answer(&node, request, peer, secure, permit).await)
-            }
-        }
-    });
-    let mut http = http1::Builder::new();
-    http.timer(timer::EnvTimer(node.env.clone()));
-    // `answer` dates what it sends by the environment's clock.
-    http.auto_date_header(false);
-    http.header_read_timeout(node.config.timings.header_read);
-    http.max_buf_size(READ_BUFFER.max(node.config.limits.header_block * 2));
-    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let served = tokio::select! {
-        biased;
-        served = connection.as_mut() => served,
-        _ = node.draining() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                biased;
-                served = connection.as_mut() => served,
-                () = node.stopped() => return,
-            }
-        }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%peer, %error, "a connection ended with an error");
-    }
-}
-
-/// A socket's place in the relay's limit of sockets.
-pub(crate) type SocketPermit = Arc<OwnedSemaphorePermit>;
-
+/// Answers one request, and tells of it if it is refused.
 async fn answer(
     node: &Arc<Node>,
     request: Request<Incoming>,
@@ -157,21 +86,20 @@ async fn answer(
     secure: bool,
     permit: SocketPermit,
 ) -> Response<Body> {
-    let tracking_id = TrackingId::from_random(node.env.random());
-    let authority = authority(&request);
-    let path = request.uri().path().to_owned();
-    let websocket = Handshake::is_wanted(&request);
-    let mut response = match route(node, request, peer, secure, authority.clone(), &tracking_id, permit).await {
-        Ok(response) => response,
-        Err((refusal, chosen)) => {
-            let tracking_id = &chosen.unwrap_or(tracking_id.with_gateway());
-            let path = path.trim_start_matches('/');
-            // What clients read is the hybrid connection, not the protocol's prefix.
-            let path = path.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("$hc/")).map_or(path, |_| &path[4..]);
-            tracing::debug!(%peer, %tracking_id, path, status = refusal.status().as_u16(), text = refusal.text(), "refused");
-            refusal.into_response(&node.env, &Place { tracking_id, host: &authority, path, websocket })
-        }
+    let arrival = Arrival {
+        tracking_id: TrackingId::from_random(node.env.random()),
+        authority: authority(&request),
+        path: path_of(request.uri().path_and_query().map_or("/", |target| target.as_str())).to_owned(),
+        websocket: Handshake::is_wanted(&request),
+        traceparent: traceparent(request.headers()),
+        peer,
+        secure,
     };
+    let answered = match health::answer(node, &request) {
+        Some(answered) => answered.map_err(Refused::from),
+        None => route(node, request, &arrival, permit).await,
+    };
+    let mut response = answered.unwrap_or_else(|refused| refuse(node, arrival, refused));
     if let header::Entry::Vacant(date) = response.headers_mut().entry(header::DATE)
         && let Ok(now) = HeaderValue::from_str(&httpdate::fmt_http_date(node.env.wall_clock()))
     {
@@ -180,70 +108,168 @@ async fn answer(
     response
 }
 
-/// A refusal, and the tracking id under which the attempt is known if it chose one.
-type Refused = (Refusal, Option<TrackingId>);
+/// A request as it came, whatever becomes of it.
+struct Arrival {
+    /// For a request that brings none.
+    tracking_id: TrackingId,
+    authority: String,
+    /// Without the query.
+    path: String,
+    websocket: bool,
+    traceparent: Option<String>,
+    peer: SocketAddr,
+    secure: bool,
+}
 
+/// A refusal, and how far the request had come.
+struct Refused {
+    refusal: Refusal,
+    /// The tracking id under which the attempt is known, if it chose one.
+    tracking_id: Option<TrackingId>,
+    /// The name of the namespace that it was led to.
+    namespace: String,
+    entity: Option<EntityKey>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, tracking_id: None, namespace: String::new(), entity: None }
+    }
+}
+
+fn refuse(node: &Node, arrival: Arrival, refused: Refused) -> Response<Body> {
+    let Arrival { authority, path, websocket, traceparent, peer, .. } = arrival;
+    let Refused { refusal, tracking_id, namespace, entity } = refused;
+    let tracking_id = tracking_id.unwrap_or(arrival.tracking_id.with_gateway());
+    let path = path.trim_start_matches('/');
+    // What clients read is the hybrid connection, not the protocol's prefix.
+    let path = path.get(..4).filter(|prefix| prefix.eq_ignore_ascii_case("$hc/")).map_or(path, |_| &path[4..]);
+    if let Some(reason) = refusal.reason() {
+        node.observer.metrics.refused(&namespace, reason);
+        let origin = Origin { tracking_id: tracking_id.clone(), peer, entity, key_name: None, traceparent };
+        let detail = Detail::Refused {
+            status: refusal.status(websocket).as_u16(),
+            reason: reason.as_str(),
+            text: refusal.text().to_owned(),
+            path: path.to_owned(),
+        };
+        node.observer.note(&origin, operation(reason), detail);
+    }
+    refusal.into_response(&node.env, &Place { tracking_id: &tracking_id, host: &authority, path, websocket })
+}
+
+fn operation(reason: Reason) -> Operation {
+    match reason {
+        Reason::MissingToken
+        | Reason::MalformedToken
+        | Reason::InvalidSignature
+        | Reason::ExpiredToken
+        | Reason::TokenLife
+        | Reason::InvalidAudience => Operation::InvalidSasToken,
+        Reason::MissingRight => Operation::AuthorizationFailed,
+        Reason::NotAccepted => Operation::ListenerAcceptingConnectionTimeout,
+        _ => Operation::ProcessingRequestFailed,
+    }
+}
+
+/// Shows a request to its door.
 async fn route(
     node: &Arc<Node>,
     request: Request<Incoming>,
-    peer: SocketAddr,
-    secure: bool,
-    authority: String,
-    fresh: &TrackingId,
+    arrival: &Arrival,
     permit: SocketPermit,
 ) -> Result<Response<Body>, Refused> {
-    let anonymous = |refusal: Refusal| (refusal, None);
-    if *node.stage.borrow() != Stage::Running {
-        return Err(anonymous(Refusal::busy("The relay is shutting down")));
+    if node.stage.borrow().is_ending() {
+        return Err(Refusal::busy(Reason::ShuttingDown, "The relay is shutting down").into());
     }
     let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if header_bytes > node.config.limits.header_block {
-        return Err(anonymous(Refusal::headers_too_large()));
+        return Err(Refusal::headers_too_large().into());
     }
     let path_and_query = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let target = Target::parse(path_and_query)
-        .map_err(|error| anonymous(Refusal::bad_request(capitalise(&error.to_string()))))?;
-    let tracking_id = target.id.as_deref().and_then(TrackingId::adopt).unwrap_or_else(|| fresh.clone()).with_gateway();
-    let known = |refusal: Refusal| (refusal, Some(tracking_id.clone()));
+    let target = Target::parse(path_and_query).map_err(|error| Refusal::bad_request(capitalise(&error.to_string())))?;
+    let adopted = target.id.as_deref().and_then(TrackingId::adopt);
+    let tracking_id = adopted.unwrap_or_else(|| arrival.tracking_id.clone()).with_gateway();
+    let known = |refusal: Refusal| Refused { tracking_id: Some(tracking_id.clone()), ..refusal.into() };
 
     let snapshot = node.store.snapshot();
-    let Some(namespace) = snapshot.namespace_for_host(host_of(&authority)).map(|namespace| namespace.name.clone())
-    else {
-        return Err(known(Refusal::not_found(hybridrelay::protocol::refusal::ENDPOINT_DOES_NOT_EXIST)));
+    let Some(namespace) = snapshot.namespace_for_host(host_of(&arrival.authority)) else {
+        return Err(known(Refusal::endpoint_not_found()));
     };
-    let secure = secure || is_secure_at_proxy(node, &request, peer);
-    let wants_websocket = Handshake::is_wanted(&request);
-    let visit =
-        Visit { request, target, snapshot, namespace, authority, peer, secure, tracking_id: tracking_id.clone() };
-    let any_path = || visit.entity().is_some_and(|(entity, _)| entity.websocket == WebSocketPaths::AnyPath);
+    let namespace = namespace.name.clone();
+    let visit = Visit {
+        client: proxy::address_of_client(node, request.headers(), arrival.peer),
+        secure: arrival.secure || proxy::is_secure(node, request.headers(), arrival.peer),
+        authority: arrival.authority.clone(),
+        peer: arrival.peer,
+        tracking_id: tracking_id.clone(),
+        namespace: namespace.clone(),
+        request,
+        target,
+        snapshot,
+        permit,
+    };
+    let (door, path) = (Door::of(&visit, arrival.websocket), visit.target.path.clone());
+    let result = door.enter(node, visit, arrival.websocket).await;
 
-    let response = if visit.target.is_hc {
+    // Only now, since a listener may have made it.
+    let snapshot = node.store.snapshot();
+    let entity = snapshot.namespace(&namespace).and_then(|found| longest_prefix(&path, |path| found.entity(path)));
+    let entity = entity.map(|(entity, _)| EntityKey::new(&namespace, entity.path.canonical()));
+    if let Some(party) = door.party() {
+        let status = result.as_ref().map_or_else(|refusal| refusal.status(arrival.websocket), Response::status);
+        node.observer.metrics.entity(&namespace, entity.as_ref()).answered(party, status);
+    }
+    result.map_err(|refusal| Refused { namespace, entity, ..known(refusal) })
+}
+
+/// What a request comes for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Listen,
+    Connect,
+    Dial,
+    Gateway,
+}
+
+impl Door {
+    fn of(visit: &Visit, wants_websocket: bool) -> Self {
+        let any_path = || visit.entity().is_some_and(|(entity, _)| entity.websocket == WebSocketPaths::AnyPath);
+        match visit.target.action() {
+            Action::Listen if visit.target.is_hc => Self::Listen,
+            Action::Connect if visit.target.is_hc => Self::Connect,
+            Action::Accept | Action::Request if visit.target.is_hc => Self::Dial,
+            _ if wants_websocket && visit.request.method() == Method::GET && any_path() => Self::Connect,
+            _ => Self::Gateway,
+        }
+    }
+
+    /// Who is counted as having been answered.
+    fn party(self) -> Option<Party> {
+        match self {
+            Self::Listen => Some(Party::Listener),
+            Self::Connect => Some(Party::Sender),
+            Self::Dial | Self::Gateway => None,
+        }
+    }
+
+    async fn enter(self, node: &Arc<Node>, visit: Visit, wants_websocket: bool) -> Result<Response<Body>, Refusal> {
+        if self == Self::Gateway {
+            return gateway::request(node, &visit);
+        }
         if !wants_websocket {
             // A rendezvous or control address that is visited by something else than a WebSocket client.
             let text =
                 "This address is for WebSocket connections: the handshake does not ask for an upgrade to websocket";
-            return Err(known(Refusal::bad_request(text)));
+            return Err(Refusal::bad_request(text));
         }
-        let handshake = Handshake::check(&visit.request).map_err(known)?;
-        match visit.target.action() {
-            Action::Listen => control::listen(node, visit, handshake, permit).await,
-            Action::Connect => rendezvous::connect(node, visit, handshake, permit).await,
-            Action::Accept | Action::Request => rendezvous::dial(node, visit, handshake, permit),
+        let handshake = Handshake::check(&visit.request)?;
+        match self {
+            Self::Listen => control::listen(node, visit, handshake).await,
+            Self::Connect => rendezvous::connect(node, visit, handshake).await,
+            Self::Dial | Self::Gateway => rendezvous::dial(node, visit, handshake),
         }
-    } else if wants_websocket && visit.request.method() == Method::GET && any_path() {
-        let handshake = Handshake::check(&visit.request).map_err(known)?;
-        rendezvous::connect(node, visit, handshake, permit).await
-    } else {
-        gateway::request(node, &visit)
-    };
-    response.map_err(known)
-}
-
-/// Whether a trusted proxy says that the client came over TLS (protocol.md 10, decision 16).
-fn is_secure_at_proxy<B>(node: &Node, request: &Request<B>, peer: SocketAddr) -> bool {
-    let trusted = node.config.trusted_proxies.contains(&peer.ip().to_canonical());
-    let scheme = request.headers().get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok());
-    trusted && scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("wss"))
+    }
 }
 
 fn authority<B>(request: &Request<B>) -> String {

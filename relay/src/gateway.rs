@@ -2,7 +2,6 @@
 
 use http::{HeaderMap, Response, header};
 use hybridrelay::protocol::headers;
-use hybridrelay::protocol::refusal::ENDPOINT_DOES_NOT_EXIST;
 
 use crate::auth;
 use crate::edge::Visit;
@@ -12,21 +11,21 @@ use crate::refusal::{Body, Refusal};
 
 /// Answers a request that is no WebSocket handshake.
 pub(crate) fn request(node: &Node, visit: &Visit) -> Result<Response<Body>, Refusal> {
-    let namespace =
-        visit.snapshot.namespace(&visit.namespace).ok_or_else(|| Refusal::not_found(ENDPOINT_DOES_NOT_EXIST))?;
+    let namespace = visit.snapshot.namespace(&visit.namespace).ok_or_else(Refusal::endpoint_not_found)?;
     let entity = visit.entity().map(|(entity, _)| entity);
     if visit.target.path.is_empty() {
         // Nothing is said about the namespace (protocol.md 10, decision 44).
-        return Err(Refusal::not_found(ENDPOINT_DOES_NOT_EXIST));
+        return Err(Refusal::endpoint_not_found());
     }
     if entity.is_none_or(|entity| entity.requires_client_authorization) {
         let path = &visit.target.path;
         let wanted = auth::Request { namespace, entity, path, right: Right::Send };
-        auth::authorize(&node.env, &node.config, wanted, token(visit))?;
+        auth::authorize_from(node, visit.client, wanted, token(visit))?;
     }
     if entity.is_none() {
-        return Err(Refusal::not_found(ENDPOINT_DOES_NOT_EXIST));
+        return Err(Refusal::endpoint_not_found());
     }
+    visit.permit.authorized();
     Err(Refusal::not_implemented("This relay does not relay HTTP requests yet, only WebSocket connections"))
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, ListenAddress};
 use crate::namespace::{AutoCreate, Namespace, Rights, Rule, WebSocketPaths};
+use crate::observe::Events;
 use crate::relay::{Relay, RelayHandle};
 use crate::store::MemoryStore;
 
@@ -126,6 +127,16 @@ impl LocalRelay {
     /// Cuts the control channels of a hybrid connection, as a network failure would; its listeners come back. Returns how many.
     pub fn drop_control(&self, entity: &str) -> usize {
         self.handle.drop_control(NAMESPACE, entity)
+    }
+
+    /// The metrics; see [`RelayHandle::metrics_text`].
+    pub fn metrics_text(&self) -> String {
+        self.handle.metrics_text()
+    }
+
+    /// Follows what happens from now on; see [`RelayHandle::events`].
+    pub fn events(&self) -> Events {
+        self.handle.events()
     }
 
     /// How many relayed connections are open.

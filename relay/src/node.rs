@@ -1,7 +1,6 @@
 //! What the doors of one relay process share.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,6 +11,8 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::directory::{Directory, EntityKey};
+use crate::limits::{Quotas, Rates, Resource};
+use crate::observe::{Metrics, Observer, Present};
 use crate::rendezvous::{Ending, Tickets};
 use crate::store::Store;
 
@@ -27,7 +28,9 @@ pub(crate) struct Node {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) tickets: Tickets,
     pub(crate) endings: Endings,
-    pub(crate) waiting: Waiting,
+    pub(crate) quotas: Quotas,
+    pub(crate) rates: Rates,
+    pub(crate) observer: Observer,
     /// How far the relay's own end has come; everything long-lived watches it.
     pub(crate) stage: watch::Sender<Stage>,
     /// Relayed connections that are open.
@@ -42,22 +45,44 @@ pub(crate) struct Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Running,
+    /// As running, but whoever asks is told to stay away.
+    Announced,
     /// Nothing new is taken; what lives may go on until then.
     Draining(Instant),
     /// Everything ends at once.
     Stopped,
 }
 
+impl Stage {
+    /// Whether nothing new is taken any more.
+    pub(crate) fn is_ending(self) -> bool {
+        matches!(self, Self::Draining(_) | Self::Stopped)
+    }
+
+    /// The number in the metrics.
+    fn number(self) -> u8 {
+        match self {
+            Self::Running => 0,
+            Self::Announced => 1,
+            Self::Draining(_) => 2,
+            Self::Stopped => 3,
+        }
+    }
+}
+
 impl Node {
     pub(crate) fn new(env: Env, config: Config, store: Arc<dyn Store>, directory: Arc<dyn Directory>) -> Self {
+        let limits = &config.limits;
         Self {
+            quotas: Quotas::new(limits),
+            rates: Rates::new(limits),
+            observer: Observer::new(env.clone(), Metrics::new(limits.entities_in_metrics)),
             env,
             config,
             store,
             directory,
             tickets: Tickets::default(),
             endings: Endings::default(),
-            waiting: Waiting::default(),
             stage: watch::Sender::new(Stage::Running),
             open: Count::default(),
             busy: Count::default(),
@@ -86,6 +111,17 @@ impl Node {
         self.tasks.none().await;
     }
 
+    /// The metrics in the OpenMetrics text format.
+    pub(crate) fn metrics_text(&self) -> String {
+        let stage = *self.stage.borrow();
+        self.observer.metrics.text(Present {
+            sockets: self.quotas.in_use(Resource::Socket),
+            unauthenticated: self.quotas.in_use(Resource::Unauthenticated),
+            handshakes: self.quotas.in_use(Resource::Handshake),
+            drain_stage: stage.number(),
+        })
+    }
+
     /// Completes when the relay has stopped.
     pub(crate) async fn stopped(&self) {
         let mut stage = self.stage.subscribe();
@@ -96,7 +132,7 @@ impl Node {
     /// Completes when the relay begins to drain, with the time until which it may take.
     pub(crate) async fn draining(&self) -> Instant {
         let mut stage = self.stage.subscribe();
-        match stage.wait_for(|stage| *stage != Stage::Running).await.as_deref() {
+        match stage.wait_for(|stage| stage.is_ending()).await.as_deref() {
             Ok(Stage::Draining(deadline)) => *deadline,
             _ => self.env.now(),
         }
@@ -146,55 +182,6 @@ impl Endings {
             // A hybrid connection that is made again begins with a signal of its own.
             kept
         });
-    }
-}
-
-/// How many senders wait for a listener's dial (protocol.md 10, decision 59).
-#[derive(Default)]
-pub(crate) struct Waiting(Arc<Mutex<Counts>>);
-
-#[derive(Default)]
-struct Counts {
-    entities: BTreeMap<EntityKey, usize>,
-    addresses: BTreeMap<IpAddr, usize>,
-}
-
-/// A place among those who wait, until dropped.
-pub(crate) struct Place {
-    counts: Arc<Mutex<Counts>>,
-    entity: EntityKey,
-    address: IpAddr,
-}
-
-impl Waiting {
-    /// A place, unless one of the limits is reached.
-    pub(crate) fn enter(&self, config: &Config, entity: &EntityKey, address: IpAddr) -> Option<Place> {
-        let mut counts = lock(&self.0);
-        let of_entity = counts.entities.get(entity).copied().unwrap_or(0);
-        let of_address = counts.addresses.get(&address).copied().unwrap_or(0);
-        if of_entity >= config.limits.waiting_per_entity || of_address >= config.limits.waiting_per_address {
-            return None;
-        }
-        counts.entities.insert(entity.clone(), of_entity + 1);
-        counts.addresses.insert(address, of_address + 1);
-        Some(Place { counts: self.0.clone(), entity: entity.clone(), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = lock(&self.counts);
-        leave(&mut counts.entities, &self.entity);
-        leave(&mut counts.addresses, &self.address);
-    }
-}
-
-fn leave<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
     }
 }
 

@@ -9,6 +9,12 @@ use hybridrelay::env::Env;
 use hybridrelay::protocol::{TrackingId, headers, refusal};
 use hyper::ext::ReasonPhrase;
 
+use crate::limits::{Exceeded, TooFast};
+
+mod reason;
+
+pub(crate) use reason::Reason;
+
 /// The body of the answers that the relay makes.
 pub(crate) type Body = Full<Bytes>;
 
@@ -17,9 +23,9 @@ pub(crate) type Body = Full<Bytes>;
 pub(crate) struct Refusal {
     status: StatusCode,
     code: &'static str,
+    reason: Option<Reason>,
     text: String,
     retry_after: Option<Duration>,
-    websocket_version: bool,
 }
 
 /// Where a refusal happened: what its TrackingId and SystemTracker say.
@@ -34,63 +40,108 @@ pub(crate) struct Place<'a> {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
-        Self { status, code, text: text.into(), retry_after: None, websocket_version: false }
+    fn new(status: StatusCode, code: &'static str, reason: Reason, text: impl Into<String>) -> Self {
+        Self { status, code, reason: Some(reason), text: text.into(), retry_after: None }
     }
 
     pub(crate) fn bad_request(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "BadRequest", text)
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", Reason::BadRequest, text)
     }
 
-    pub(crate) fn unauthorized(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "TokenMissingOrInvalid", text)
+    pub(crate) fn unauthorized(reason: Reason, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "TokenMissingOrInvalid", reason, text)
     }
 
-    pub(crate) fn forbidden(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "AuthorizationFailed", text)
+    pub(crate) fn forbidden(reason: Reason, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "AuthorizationFailed", reason, text)
     }
 
-    pub(crate) fn not_found(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "EndpointNotFound", text)
+    pub(crate) fn endpoint_not_found() -> Self {
+        Self::not_found(Reason::EndpointNotFound, refusal::ENDPOINT_DOES_NOT_EXIST)
     }
 
-    pub(crate) fn quota(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "QuotaExceeded", text)
+    pub(crate) fn no_listeners() -> Self {
+        Self::not_found(Reason::NoListeners, refusal::NO_LISTENERS)
     }
 
-    pub(crate) fn busy(text: impl Into<String>) -> Self {
-        Self {
-            retry_after: Some(Duration::from_secs(1)),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", text)
-        }
+    pub(crate) fn no_allowed_listener() -> Self {
+        Self::not_found(Reason::NoAllowedListener, refusal::NO_ALLOWED_LISTENER)
     }
 
-    pub(crate) fn timed_out(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", text)
+    fn not_found(reason: Reason, text: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "EndpointNotFound", reason, text)
     }
 
-    /// The answer to a listener that rejects a sender (protocol.md 4.4).
-    pub(crate) fn gone(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::GONE, "Gone", text)
+    /// A listener too many (protocol.md 10, decision 2).
+    pub(crate) fn too_many_listeners() -> Self {
+        let reason = Reason::Limit("listeners_per_entity");
+        Self::new(StatusCode::FORBIDDEN, "QuotaExceeded", reason, refusal::TOO_MANY_LISTENERS)
+    }
+
+    /// A listener too many for somebody else than the hybrid connection.
+    pub(crate) fn quota(exceeded: Exceeded) -> Self {
+        let text = format!("QuotaExceeded: {}", exceeded.text);
+        Self::new(StatusCode::FORBIDDEN, "QuotaExceeded", Reason::Limit(exceeded.limit), text)
+    }
+
+    pub(crate) fn busy(reason: Reason, text: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", reason, text).with_retry_after(Duration::from_secs(1))
+    }
+
+    /// 429, or 503 for a WebSocket (protocol.md 10, decision 46).
+    fn throttled(limit: &'static str, text: String) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "ServerBusy", Reason::Limit(limit), text)
+            .with_retry_after(Duration::from_secs(1))
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", Reason::NotAccepted, refusal::NOT_ACCEPTED)
+    }
+
+    /// The answer to a listener that rejects a sender (protocol.md 4.4): what it asked for, and no refusal of its own.
+    pub(crate) fn rejection_taken() -> Self {
+        let text = "The connection was rejected as asked";
+        Self { reason: None, ..Self::new(StatusCode::GONE, "Gone", Reason::BadRejection, text) }
+    }
+
+    /// The answer to a listener whose rejection is none (protocol.md 10, decision 34).
+    pub(crate) fn bad_rejection() -> Self {
+        let text = "A sender can be rejected with a status from 200 to 999";
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", Reason::BadRejection, text)
     }
 
     pub(crate) fn headers_too_large() -> Self {
         let text = "The request's headers are too large to be handed to the listener";
-        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadersTooLarge", text)
+        let reason = Reason::Limit("header_block");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadersTooLarge", reason, text)
     }
 
     pub(crate) fn not_implemented(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", text)
+        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", Reason::NotImplemented, text)
     }
 
     /// A handshake of a version that is not spoken (protocol.md 10, decision 12).
     pub(crate) fn upgrade_required() -> Self {
         let text = "Only version 13 of the WebSocket protocol is supported";
-        Self { websocket_version: true, ..Self::new(StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", text) }
+        Self::new(StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", Reason::UpgradeRequired, text)
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
-        self.status
+    fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The status for a request that came for a WebSocket or did not.
+    pub(crate) fn status(&self, websocket: bool) -> StatusCode {
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS if websocket => StatusCode::SERVICE_UNAVAILABLE,
+            status => status,
+        }
+    }
+
+    /// Why; `None` if nothing is refused by the relay.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        self.reason
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -111,18 +162,32 @@ impl Refusal {
         let message = refusal::reason_phrase(&self.text, &id, &tracker, env.wall_clock());
         let body = serde_json::json!({"error": {"code": self.code, "message": message}}).to_string();
         let mut response = Response::new(Full::from(body));
-        *response.status_mut() = self.status;
+        *response.status_mut() = self.status(place.websocket);
         set_reason(&mut response, &message);
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         set_tracking_id(fields, place.tracking_id);
         if let Some(wait) = self.retry_after {
-            fields.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+            // In whole seconds, and never too early.
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
         }
-        if self.websocket_version {
+        if self.status == StatusCode::UPGRADE_REQUIRED {
             fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
+    }
+}
+
+/// A limit of what may be at once; listeners have a status of their own ([`Refusal::quota`]).
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::throttled(exceeded.limit, exceeded.text)
+    }
+}
+
+impl From<TooFast> for Refusal {
+    fn from(too_fast: TooFast) -> Self {
+        Self::throttled(too_fast.limit, too_fast.text).with_retry_after(too_fast.retry_after)
     }
 }
 

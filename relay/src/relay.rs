@@ -9,13 +9,14 @@ use hybridrelay::env::{Acceptor, Env};
 use hybridrelay::protocol::close;
 use hybridrelay::{CloseFrame, Error, ErrorKind, Result};
 use rustls::ServerConfig;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::config::{Config, ListenAddress};
 use crate::directory::embedded::Embedded;
 use crate::directory::{EntityKey, ListenerRecord};
 use crate::edge;
 use crate::node::{Node, Stage};
+use crate::observe::{self, Events};
 use crate::rendezvous::Ending;
 use crate::store::{MemoryStore, Store};
 
@@ -25,6 +26,7 @@ const CUT_LIMIT: Duration = Duration::from_secs(1);
 /// A relay that is ready to start: made by [`Relay::builder`].
 pub struct Relay {
     listen: Vec<Listen>,
+    metrics_listen: Option<SocketAddr>,
     store: Arc<dyn Store>,
     config: Config,
     env: Env,
@@ -35,6 +37,7 @@ pub struct Relay {
 #[must_use = "a builder does nothing until it is built and started"]
 pub struct RelayBuilder {
     listen: Vec<Listen>,
+    metrics_listen: Option<SocketAddr>,
     store: Option<Arc<dyn Store>>,
     config: Config,
     env: Env,
@@ -70,23 +73,33 @@ impl Relay {
                     continue;
                 }
             };
-            let acceptor = self.env.bind(address.addr).await.map_err(|error| {
-                Error::new(ErrorKind::Network, format!("cannot listen on {}", address.addr))
-                    .with_reason(error.to_string())
-                    .with_source(error)
-            })?;
-            bound.push((acceptor, address.tls));
+            bound.push((bind(&self.env, address.addr).await?, address.tls));
         }
         let local_addrs = bound.iter().map(|(acceptor, _)| acceptor.local_addr()).collect();
-        let sockets = Arc::new(Semaphore::new(self.config.limits.sockets.min(Semaphore::MAX_PERMITS)));
+        let metrics_acceptor = match self.metrics_listen {
+            Some(address) => Some(bind(&self.env, address).await?),
+            None => None,
+        };
+        let metrics_addr = metrics_acceptor.as_ref().map(|acceptor| acceptor.local_addr());
         let directory = Arc::new(Embedded::new(self.env.clone(), &self.config));
         let node = Arc::new(Node::new(self.env, self.config, self.store, directory));
         for (acceptor, tls) in bound {
-            node.spawn(edge::accept(node.clone(), acceptor, tls, sockets.clone(), node.busy.enter()));
+            node.spawn(edge::accept(node.clone(), acceptor, tls, node.busy.enter()));
+        }
+        if let Some(acceptor) = metrics_acceptor {
+            node.spawn(observe::scrape(node.clone(), acceptor));
         }
         node.spawn(node.clone().watch_store());
-        Ok(RelayHandle { node, local_addrs })
+        Ok(RelayHandle { node, local_addrs, metrics_addr })
     }
+}
+
+async fn bind(env: &Env, address: SocketAddr) -> Result<Box<dyn Acceptor>> {
+    env.bind(address).await.map_err(|error| {
+        Error::new(ErrorKind::Network, format!("cannot listen on {address}"))
+            .with_reason(error.to_string())
+            .with_source(error)
+    })
 }
 
 impl RelayBuilder {
@@ -100,6 +113,13 @@ impl RelayBuilder {
     /// inherit their sockets.
     pub fn listen_on(mut self, acceptor: Box<dyn Acceptor>, tls: Option<Arc<ServerConfig>>) -> Self {
         self.listen.push(Listen::Bound(acceptor, tls));
+        self
+    }
+
+    /// Serves the metrics at `GET /metrics` on a socket of their own, in plain text: for an address that only the operator reaches.
+    /// Default: not at all; [`RelayHandle::metrics_text`] gives them to the program.
+    pub fn metrics_listen(mut self, address: SocketAddr) -> Self {
+        self.metrics_listen = Some(address);
         self
     }
 
@@ -123,8 +143,8 @@ impl RelayBuilder {
 
     /// The relay, ready to start.
     pub fn build(self) -> Relay {
-        let Self { listen, store, config, env } = self;
-        Relay { listen, store: store.unwrap_or_else(|| Arc::new(MemoryStore::new([]))), config, env }
+        let Self { listen, metrics_listen, store, config, env } = self;
+        Relay { listen, metrics_listen, store: store.unwrap_or_else(|| Arc::new(MemoryStore::new([]))), config, env }
     }
 }
 
@@ -132,12 +152,28 @@ impl RelayBuilder {
 pub struct RelayHandle {
     node: Arc<Node>,
     local_addrs: Vec<SocketAddr>,
+    metrics_addr: Option<SocketAddr>,
 }
 
 impl RelayHandle {
     /// The bound addresses with their real ports, in the order in which they were given.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// The bound address of the metrics, if they are served.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
+    /// The metrics in the OpenMetrics text format. `docs/metrics.md` lists them.
+    pub fn metrics_text(&self) -> String {
+        self.node.metrics_text()
+    }
+
+    /// Follows what happens from now on. The relay never waits for a slow reader, which misses events instead.
+    pub fn events(&self) -> Events {
+        self.node.observer.events()
     }
 
     /// How many relayed connections are open.
@@ -164,11 +200,17 @@ impl RelayHandle {
         listeners.len()
     }
 
-    /// Ends the relay in good order: takes nothing new, closes control channels with 1001, gives relayed connections `drain` to end
-    /// by themselves, then closes them with 1001 and cuts what is left. Returns when everything has ended and the addresses are
-    /// free again.
+    /// Ends the relay in good order: says so at `/$relay/readyz`, and after
+    /// [`Timings::drain_lead`](crate::Timings::drain_lead) takes nothing new, closes control channels with 1001, gives relayed
+    /// connections `drain` to end by themselves, then closes them with 1001 and cuts what is left. Returns when everything has ended
+    /// and the addresses are free again.
     pub async fn shutdown(self, drain: Duration) {
         let node = &self.node;
+        let lead = node.config.timings.drain_lead;
+        if !lead.is_zero() {
+            node.stage.send_replace(Stage::Announced);
+            node.env.sleep(lead).await;
+        }
         let farewell = node.config.timings.control_close.min(drain);
         node.stage.send_replace(Stage::Draining(node.env.now() + drain));
         let quiet = node.env.timeout(drain.saturating_sub(farewell), node.quiet()).await;

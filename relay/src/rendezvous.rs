@@ -6,7 +6,6 @@ use std::time::Instant;
 use http::Response;
 use hybridrelay::env::BoxSocket;
 use hybridrelay::protocol::headers::{ListenerFilter, connect_headers};
-use hybridrelay::protocol::refusal::{ENDPOINT_DOES_NOT_EXIST, NO_ALLOWED_LISTENER, NO_LISTENERS, NOT_ACCEPTED};
 use hybridrelay::protocol::uri::{Rejection, accept_address};
 use hybridrelay::protocol::{Accept, JSON_LIMIT, TrackingId};
 use hyper_util::rt::TokioIo;
@@ -14,9 +13,11 @@ use hyper_util::rt::TokioIo;
 use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Replies};
 use crate::edge::{Handshake, SocketPermit, Visit, offered_subprotocols};
+use crate::limits::{Account, Permit, Resource};
 use crate::namespace::Right;
 use crate::node::{Counted, Node};
-use crate::refusal::{Body, Refusal, set_reason, set_tracking_id};
+use crate::observe::{Detail, EntityMetrics, Operation, Origin, Party};
+use crate::refusal::{Body, Reason, Refusal, set_reason, set_tracking_id};
 
 mod dial;
 mod junction;
@@ -37,67 +38,73 @@ pub(crate) async fn connect(
     node: &Arc<Node>,
     mut visit: Visit,
     handshake: Handshake,
-    permit: SocketPermit,
 ) -> Result<Response<Body>, Refusal> {
-    let (key, sender_rule) = admit(node, &visit)?;
-    let place = node.waiting.enter(&node.config, &key, visit.peer.ip().to_canonical());
-    let Some(_place) = place else {
-        return Err(Refusal::busy("Too many senders wait for a listener"));
-    };
-    tracing::debug!(
-        operation = "NewSenderRegistering",
-        entity = %key,
-        tracking_id = %visit.tracking_id,
-        key = sender_rule,
-        peer = %visit.peer,
-    );
-    match invite(node, &visit, &key).await? {
+    let attempt = admit(node, &visit)?;
+    let waiting = node.quotas.take(Resource::Waiting, attempt.account.scopes())?;
+    node.observer.note(&attempt.origin, Operation::NewSenderRegistering, Detail::None);
+    let answer = invite(node, &visit, &attempt).await?;
+    drop(waiting);
+    match answer {
         Answer::Accepted(leg) => {
             let sender = PendingLeg {
                 upgrade: hyper::upgrade::on(&mut visit.request),
-                permit,
+                permit: visit.permit,
                 subprotocol: leg.subprotocol.clone(),
             };
             let response = handshake.answer(&visit.tracking_id, leg.subprotocol.as_deref());
-            node.spawn(join(node.clone(), key, visit.tracking_id, sender, leg, node.open.enter()));
+            node.spawn(join(node.clone(), attempt, sender, leg, node.open.enter()));
             Ok(response)
         }
         Answer::Rejected(rejection) => {
-            tracing::info!(
-                operation = "ListenerRejectedConnection",
-                entity = %key,
-                tracking_id = %visit.tracking_id,
-                status = rejection.status,
-            );
+            let detail = Detail::Rejected { status: rejection.status };
+            node.observer.note(&attempt.origin, Operation::ListenerRejectedConnection, detail);
             Ok(rejected(&visit.tracking_id, &rejection))
         }
     }
 }
 
-/// Checks a sender: authorization, then existence (protocol.md 3.2). Returns the hybrid connection and the rule that let it in.
-fn admit(node: &Node, visit: &Visit) -> Result<(EntityKey, Option<String>), Refusal> {
-    let does_not_exist = || Refusal::not_found(ENDPOINT_DOES_NOT_EXIST);
-    let namespace = visit.snapshot.namespace(&visit.namespace).ok_or_else(does_not_exist)?;
+/// A sender that was let in, on its way to a listener and while it is joined to one.
+struct Attempt {
+    entity: EntityKey,
+    origin: Origin,
+    account: Account,
+    metrics: Arc<EntityMetrics>,
+    _place: Permit,
+}
+
+/// Checks a sender: authorization, then existence (protocol.md 3.2), then what it and those it belongs to may use.
+fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
+    let namespace = visit.snapshot.namespace(&visit.namespace).ok_or_else(Refusal::endpoint_not_found)?;
     let entity = visit.entity().map(|(entity, _)| entity);
-    let mut rule = None;
+    let mut key = None;
     if entity.is_none_or(|entity| entity.requires_client_authorization) {
         let wanted = auth::Request { namespace, entity, path: &visit.target.path, right: Right::Send };
-        let grant = auth::authorize(&node.env, &node.config, wanted, visit.token())?;
-        rule = Some(grant.key.rule);
+        key = Some(auth::authorize_from(node, visit.client, wanted, visit.token())?.key);
     }
-    let entity = entity.ok_or_else(does_not_exist)?;
-    Ok((EntityKey::new(&visit.namespace, entity.path.canonical()), rule))
+    let entity = entity.ok_or_else(Refusal::endpoint_not_found)?;
+    visit.permit.authorized();
+    let entity = EntityKey::new(&visit.namespace, entity.path.canonical());
+    let account = visit.account(&entity, key.as_ref());
+    let place = node.quotas.take(Resource::Connection, account.scopes())?;
+    node.rates.connect(&account, node.env.now())?;
+    Ok(Attempt {
+        origin: visit.origin(Some(&entity), key.as_ref()),
+        metrics: node.observer.metrics.entity(&visit.namespace, Some(&entity)),
+        entity,
+        account,
+        _place: place,
+    })
 }
 
 /// Invites one listener after the other until one answers or the time is over (protocol.md 10, decisions 5 and 17).
-async fn invite(node: &Arc<Node>, visit: &Visit, key: &EntityKey) -> Result<Answer, Refusal> {
+async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<Answer, Refusal> {
     let filter = ListenerFilter::from_headers(visit.request.headers());
     let deadline = node.env.now() + node.config.timings.accept;
     let mut tried: Vec<ListenerId> = Vec::new();
     loop {
-        let Some(listener) = choose(node, key, &filter, &tried)? else {
+        let Some(listener) = choose(node, &attempt.entity, &filter, &tried)? else {
             // Listeners are or were online, but none is left to ask.
-            return Err(Refusal::timed_out(NOT_ACCEPTED));
+            return Err(Refusal::timed_out());
         };
         tried.push(listener.id);
         let Some((invitation, message)) = prepare(node, visit, &listener) else {
@@ -106,18 +113,22 @@ async fn invite(node: &Arc<Node>, visit: &Visit, key: &EntityKey) -> Result<Answ
         let delivery = Delivery { text: message, body: None };
         match node.directory.deliver(listener.id, delivery).await {
             Ok(replies) => {
-                tracing::debug!(operation = "MessageSentToListener", entity = %key, tracking_id = %visit.tracking_id);
+                node.observer.note(&attempt.origin, Operation::MessageSentToListener, Detail::None);
+                let sent = node.env.now();
                 match wait(node, invitation, replies, deadline).await {
-                    Waited::Answered(answer) => return Ok(answer),
-                    Waited::ListenerGone => {}
-                    Waited::TimedOut => {
-                        tracing::info!(operation = "ListenerAcceptingConnectionTimeout", entity = %key, tracking_id = %visit.tracking_id);
-                        return Err(Refusal::timed_out(NOT_ACCEPTED));
+                    Waited::Answered(answer) => {
+                        let taken = node.env.now().saturating_duration_since(sent);
+                        attempt.metrics.rendezvous.observe(taken.as_secs_f64());
+                        return Ok(answer);
                     }
+                    Waited::ListenerGone => {}
+                    Waited::TimedOut => return Err(Refusal::timed_out()),
                 }
             }
             Err(DeliverError::Gone) => {}
-            Err(DeliverError::Busy) => return Err(Refusal::busy("The listener does not take more connections now")),
+            Err(DeliverError::Busy) => {
+                return Err(Refusal::busy(Reason::ListenerBusy, "The listener does not take more connections now"));
+            }
         }
     }
 }
@@ -131,11 +142,11 @@ fn choose(
 ) -> Result<Option<ListenerRecord>, Refusal> {
     let online = node.directory.listeners(key);
     if online.is_empty() && tried.is_empty() {
-        return Err(Refusal::not_found(NO_LISTENERS));
+        return Err(Refusal::no_listeners());
     }
     let mut allowed: Vec<_> = online.into_iter().filter(|listener| filter.allows(&listener.tracking_id)).collect();
     if allowed.is_empty() && tried.is_empty() {
-        return Err(Refusal::not_found(NO_ALLOWED_LISTENER));
+        return Err(Refusal::no_allowed_listener());
     }
     allowed.retain(|listener| !tried.contains(&listener.id));
     if allowed.is_empty() {
@@ -206,15 +217,9 @@ fn rejected(tracking_id: &TrackingId, rejection: &Rejection) -> Response<Body> {
 }
 
 /// Joins both sides once both handshakes are through, until both are done.
-async fn join(
-    node: Arc<Node>,
-    key: EntityKey,
-    tracking_id: TrackingId,
-    sender: PendingLeg,
-    listener: PendingLeg,
-    _open: Counted,
-) {
-    let end = node.endings.subscribe(&key);
+async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, _open: Counted) {
+    let Attempt { entity, origin, account, metrics, _place } = attempt;
+    let end = node.endings.subscribe(&entity);
     let limit = node.config.timings.upgrade;
     let both = async { tokio::join!(upgraded(sender), upgraded(listener)) };
     let ((sender, _sender_permit), (listener, _listener_permit)) = match node.env.timeout(limit, both).await {
@@ -225,19 +230,33 @@ async fn join(
             for (mut leg, _) in [sender, listener].into_iter().flatten() {
                 leg.socket.abort();
             }
-            return tracing::debug!(entity = %key, %tracking_id, "a side vanished during the handshake");
+            let text = "a side vanished during the handshake".to_owned();
+            return node.observer.note(&origin, Operation::SenderConnectionClosed, Detail::Because(text));
         }
     };
-    tracing::info!(operation = "SenderListenerConnectionEstablished", entity = %key, %tracking_id);
+    let active = metrics.active(Party::Sender);
+    let began = node.env.now();
+    node.observer.note(&origin, Operation::SenderListenerConnectionEstablished, Detail::None);
     let timings = &node.config.timings;
     let config = PumpConfig {
         ping_after: timings.relayed_ping,
         dead_after: timings.relayed_gone,
         half_close_guard: timings.half_close,
+        throttle: node.rates.throttle(&account, began),
+        meter: metrics.meter.clone(),
         ..PumpConfig::default()
     };
     let outcome = pump::run(&node.env, sender, listener, &config, end).await;
-    tracing::info!(operation = "SenderConnectionClosed", entity = %key, %tracking_id, ?outcome);
+    drop(active);
+    let detail = Detail::Connection {
+        kind: "websocket",
+        outcome: outcome.ended.as_str(),
+        close_code: outcome.ended.close_code(),
+        to_listener: outcome.sender_to_listener.bytes,
+        to_sender: outcome.listener_to_sender.bytes,
+        duration: node.env.now().saturating_duration_since(began),
+    };
+    node.observer.note(&origin, Operation::SenderConnectionClosed, detail);
 }
 
 /// Waits for the socket behind a handshake.

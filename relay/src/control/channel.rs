@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use hybridrelay::CloseFrame;
 use hybridrelay::env::{BoxSocket, Metered, Socket};
 use hybridrelay::protocol::control::features_json;
-use hybridrelay::protocol::{Features, FromListener, TrackingId, close};
+use hybridrelay::protocol::{Features, FromListener, close};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,12 +17,13 @@ use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::{self, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
-use super::authorize;
 use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, Inbound, Lease, Reply};
 use crate::edge::SocketPermit;
+use crate::limits::Permit;
 use crate::namespace::Right;
 use crate::node::{Counted, Node, Stage};
+use crate::observe::{Active, Detail, Operation, Origin};
 
 /// Timers that follow the wall clock look again at least this often, so that a clock that jumps is noticed.
 const WALL_CLOCK_CHECK: Duration = Duration::from_secs(60);
@@ -31,9 +32,12 @@ pub(super) struct Channel {
     pub(super) node: Arc<Node>,
     pub(super) namespace: String,
     pub(super) key: EntityKey,
-    pub(super) tracking_id: TrackingId,
+    pub(super) origin: Origin,
     pub(super) grant: Grant,
+    /// What makes it a listener, until it is none any more.
     pub(super) lease: Lease,
+    pub(super) active: Active,
+    pub(super) place: Permit,
     pub(super) announce: Option<Features>,
     pub(super) _permit: SocketPermit,
     /// A shutdown waits for the channel's farewell.
@@ -68,7 +72,7 @@ struct Open {
 
 impl Channel {
     pub(super) async fn run(self, upgrade: OnUpgrade) {
-        let (node, key, tracking_id) = (self.node.clone(), self.key.clone(), self.tracking_id.clone());
+        let (node, origin) = (self.node.clone(), self.origin.clone());
         let reason = match node.env.timeout(node.config.timings.upgrade, upgrade).await {
             Some(Ok(upgraded)) => match upgraded.downcast::<TokioIo<BoxSocket>>() {
                 Ok(parts) => {
@@ -80,7 +84,11 @@ impl Channel {
             },
             Some(Err(_)) | None => "the handshake was not finished",
         };
-        tracing::info!(operation = "ListenerUnregistered", entity = %key, %tracking_id, reason);
+        node.observer.note(&origin, Operation::ListenerUnregistered, Detail::Because(reason.to_owned()));
+    }
+
+    fn note(&self, operation: Operation, detail: Detail) {
+        self.node.observer.note(&self.origin, operation, detail);
     }
 
     async fn open(self, socket: BoxSocket, early: Vec<u8>) -> Open {
@@ -116,7 +124,7 @@ impl Open {
             let step = tokio::select! {
                 biased;
                 _ = self.channel.lease.disconnected.wait_for(|cut| *cut) => return End::Cut("disconnected by request"),
-                stage = stage.wait_for(|stage| *stage != Stage::Running) => {
+                stage = stage.wait_for(|stage| stage.is_ending()) => {
                     return match stage.as_deref() {
                         Ok(Stage::Draining(_)) => closing(close::GOING_AWAY, "ServiceShuttingDown"),
                         _ => End::Cut("the relay stopped"),
@@ -192,7 +200,7 @@ impl Open {
             // Nothing was asked, so the answer is to something finished: it is swallowed with its body (protocol.md 5.5).
             Ok(FromListener::Response(response)) => self.body_follows = response.body,
             Ok(unknown) => {
-                tracing::debug!(tracking_id = %self.channel.tracking_id, ?unknown, "an unknown command was ignored")
+                tracing::debug!(tracking_id = %self.channel.origin.tracking_id, ?unknown, "an unknown command was ignored")
             }
             Err(error) => return Err(closing(error.close_code(), &error.to_string())),
         }
@@ -205,14 +213,17 @@ impl Open {
         let snapshot = channel.node.store.snapshot();
         let Some(namespace) = snapshot.namespace(&channel.namespace) else { return };
         let entity = namespace.entity(channel.key.path());
-        match authorize(&channel.node, namespace, entity, channel.key.path(), Some(token)) {
+        let wanted = auth::Request { namespace, entity, path: channel.key.path(), right: Right::Listen };
+        match auth::authorize(&channel.node.env, &channel.node.config, wanted, Some(token)) {
             Ok(grant) => {
+                channel.origin.key_name = Some(grant.key.rule.clone());
                 channel.grant = grant;
                 self.revoked_at = None;
-                tracing::debug!(operation = "TokenRenewed", tracking_id = %channel.tracking_id, key = %channel.grant.key);
+                channel.note(Operation::TokenRenewed, Detail::None);
             }
             Err(refusal) => {
-                tracing::info!(operation = "InvalidSasToken", tracking_id = %channel.tracking_id, text = refusal.text(), "a renewal was ignored");
+                let text = format!("a renewal was ignored: {}", refusal.text());
+                channel.note(Operation::InvalidSasToken, Detail::Because(text));
             }
         }
     }
@@ -255,7 +266,7 @@ impl Open {
     async fn on_timer(&mut self) -> Result<(), End> {
         let now = self.channel.node.env.now();
         if self.until_expiry().is_zero() {
-            tracing::info!(operation = "ListenerClosingFromExpiredToken", tracking_id = %self.channel.tracking_id);
+            self.channel.note(Operation::ListenerClosingFromExpiredToken, Detail::None);
             return Err(closing(close::POLICY_VIOLATION, "ExpiredToken: The token has expired"));
         }
         if self.revoked_at.is_some_and(|at| at <= now) {
@@ -264,7 +275,7 @@ impl Open {
         let timings = &self.channel.node.config.timings;
         let silence = now.saturating_duration_since(self.ws.get_ref().last_received());
         if silence >= timings.control_gone {
-            tracing::info!(operation = "ListenerUnresponsive", tracking_id = %self.channel.tracking_id);
+            self.channel.note(Operation::ListenerUnresponsive, Detail::None);
             return Err(End::Cut("the listener gave no sign of life"));
         }
         if silence >= timings.control_ping && !self.pinged {
@@ -291,8 +302,8 @@ impl Open {
     /// those who wait for this listener are free to try another.
     async fn finish(self, end: End) -> &'static str {
         let Self { channel, mut ws, waiting, .. } = self;
-        let Channel { node, lease, _permit, _busy, .. } = channel;
-        drop((lease, waiting));
+        let Channel { node, lease, active, place, _permit, _busy, .. } = channel;
+        drop((lease, active, place, waiting));
         let (frame, reason) = match end {
             End::Close(frame) => (Some(frame), "closed by the relay"),
             End::Closed => (None, "closed by the listener"),

@@ -8,7 +8,7 @@ use hybridrelay::env::Env;
 use hyper::rt::{Sleep, Timer};
 
 #[derive(Clone)]
-pub(super) struct EnvTimer(pub(super) Env);
+pub(crate) struct EnvTimer(pub(crate) Env);
 
 impl Timer for EnvTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {

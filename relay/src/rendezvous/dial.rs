@@ -6,21 +6,18 @@ use http::Response;
 use hybridrelay::protocol::uri::{Action, Rejection};
 
 use super::junction::{Answer, PendingLeg};
-use crate::edge::{Handshake, SocketPermit, Visit, offered_subprotocols};
+use crate::directory::EntityKey;
+use crate::edge::{Handshake, Visit, offered_subprotocols};
 use crate::node::Node;
-use crate::refusal::{Body, Refusal};
+use crate::observe::{Detail, Operation};
+use crate::refusal::{Body, Reason, Refusal};
 
 /// The same for unknown, used, expired and foreign tickets, so that nothing needs to be remembered of dead ones.
 const BAD_TICKET: &str = "The rendezvous address is not valid, was used before, or has expired";
 
 /// Answers a listener's dial.
-pub(crate) fn dial(
-    node: &Arc<Node>,
-    mut visit: Visit,
-    handshake: Handshake,
-    permit: SocketPermit,
-) -> Result<Response<Body>, Refusal> {
-    let bad_ticket = || Refusal::forbidden(BAD_TICKET);
+pub(crate) fn dial(node: &Arc<Node>, mut visit: Visit, handshake: Handshake) -> Result<Response<Body>, Refusal> {
+    let bad_ticket = || Refusal::forbidden(Reason::BadTicket, BAD_TICKET);
     if visit.target.action() != Action::Accept {
         // No rendezvous of a request was ever issued.
         return Err(bad_ticket());
@@ -37,24 +34,22 @@ pub(crate) fn dial(
     if !node.tickets.redeem(&ticket) {
         return Err(bad_ticket());
     }
+    visit.permit.authorized();
     if let Some(rejection) = rejection {
         let is_valid = rejection.is_valid;
         if !junction.answer(Answer::Rejected(rejection)) {
             return Err(bad_ticket());
         }
         // What the listener expects: 410, unless its status was none (decision 34).
-        return Err(if is_valid {
-            Refusal::gone("The connection was rejected as asked")
-        } else {
-            Refusal::bad_request("A sender can be rejected with a status from 200 to 999")
-        });
+        return Err(if is_valid { Refusal::rejection_taken() } else { Refusal::bad_rejection() });
     }
     let subprotocol = junction.subprotocol(&offered_subprotocols(visit.request.headers()));
     let upgrade = hyper::upgrade::on(&mut visit.request);
-    let leg = PendingLeg { upgrade, permit, subprotocol: subprotocol.clone() };
+    let leg = PendingLeg { upgrade, permit: visit.permit.clone(), subprotocol: subprotocol.clone() };
     if !junction.answer(Answer::Accepted(leg)) {
         return Err(bad_ticket());
     }
-    tracing::debug!(operation = "ListenerAcceptingConnection", tracking_id = %visit.tracking_id, peer = %visit.peer);
+    let entity = visit.entity().map(|(entity, _)| EntityKey::new(&visit.namespace, entity.path.canonical()));
+    node.observer.note(&visit.origin(entity.as_ref(), None), Operation::ListenerAcceptingConnection, Detail::None);
     Ok(handshake.answer(&visit.tracking_id, subprotocol.as_deref()))
 }

@@ -22,6 +22,9 @@ use hybridrelay::ws::{CloseFrame, FrameError};
 use tokio::sync::watch;
 use tokio::task::coop;
 
+use crate::limits::Throttle;
+use crate::observe::Meter;
+
 mod clock;
 mod outlet;
 mod pair;
@@ -52,6 +55,10 @@ pub(crate) struct PumpConfig {
     pub(crate) half_close_guard: Duration,
     /// The bound of what is only courtesy: telling a violator why, shutting down a socket, reading it to its end.
     pub(crate) farewell: Duration,
+    /// How fast may be read, both directions together.
+    pub(crate) throttle: Throttle,
+    /// Where it is counted what goes through.
+    pub(crate) meter: Meter,
 }
 
 impl Default for PumpConfig {
@@ -61,6 +68,8 @@ impl Default for PumpConfig {
             dead_after: Duration::from_secs(150),
             half_close_guard: Duration::from_secs(60),
             farewell: Duration::from_secs(5),
+            throttle: Throttle::default(),
+            meter: Meter::default(),
         }
     }
 }
@@ -132,6 +141,31 @@ pub(crate) enum Ended {
     Silent(Party),
     /// The relay ended the pair by an [`Ending`].
     Shutdown,
+}
+
+impl Ended {
+    /// A word that never changes.
+    pub(crate) fn as_str(self) -> &'static str {
+        use Party::{Listener, Sender};
+        match self {
+            Self::Closed { by: Sender, .. } => "closed_by_sender",
+            Self::Closed { by: Listener, .. } => "closed_by_listener",
+            Self::Aborted(Sender) => "sender_aborted",
+            Self::Aborted(Listener) => "listener_aborted",
+            Self::Violation { by: Sender, .. } => "sender_violated_protocol",
+            Self::Violation { by: Listener, .. } => "listener_violated_protocol",
+            Self::Unanswered(Sender) => "sender_did_not_answer_close",
+            Self::Unanswered(Listener) => "listener_did_not_answer_close",
+            Self::Silent(Sender) => "sender_silent",
+            Self::Silent(Listener) => "listener_silent",
+            Self::Shutdown => "ended_by_relay",
+        }
+    }
+
+    /// The code of the first Close, if it had one.
+    pub(crate) fn close_code(self) -> Option<u16> {
+        if let Self::Closed { code, .. } = self { code } else { None }
+    }
 }
 
 /// What is left of a pair.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hybridrelay::env::Env;
 
@@ -41,13 +41,46 @@ impl Alarm {
     }
 }
 
+/// Measures how long something lasted, all times together.
+#[derive(Default)]
+pub(super) struct Stopwatch {
+    since: Option<Instant>,
+    total: Duration,
+}
+
+impl Stopwatch {
+    /// Says whether it lasts now.
+    pub(super) fn run(&mut self, lasts: bool, now: Instant) {
+        if lasts {
+            self.since.get_or_insert(now);
+        } else if let Some(since) = self.since.take() {
+            self.total += now.saturating_duration_since(since);
+        }
+    }
+
+    /// Whatever lasts now did not count.
+    pub(super) fn forget(&mut self) {
+        self.since = None;
+    }
+
+    /// How long it lasted, the times that are over.
+    pub(super) fn over(&self) -> Duration {
+        self.total
+    }
+
+    /// How long it lasted until now.
+    pub(super) fn read(&self, now: Instant) -> Duration {
+        self.total + self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+}
+
 /// What it means now that a side says nothing.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// Nothing: it has something to take from us first, or nothing more to say.
     #[default]
     Nothing,
-    /// We do not read from it, because the other side does not take. It may be speaking; and since we answer nothing either,
+    /// We do not read from it, because the other side does not take, or because of a rate. It may be speaking; and since we answer nothing either,
     /// it gets a Ping from time to time, so that it does not take us for dead.
     Stalled,
     /// It is silent of its own: we read from it, and it has nothing to take from us (protocol.md 10, decision 19).

@@ -62,6 +62,11 @@ impl Outlet {
             }
     }
 
+    /// Whether data waits that the side has not taken.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.chunk.is_some()
+    }
+
     /// Whether everything is written and flushed.
     pub(super) fn is_idle(&self) -> bool {
         self.chunk.is_none() && self.controls.is_none() && !self.unflushed

@@ -7,8 +7,10 @@ use hybridrelay::env::Env;
 use hybridrelay::ws::{CloseFrame, FrameError};
 
 use super::clock::{Alarm, Meaning};
+use super::pool::{CAPACITY, HEADROOM};
 use super::side::{Input, Side};
 use super::{Ended, Ending, Leg, Outcome, Party, PumpConfig};
+use crate::observe::{Reporter, Totals};
 
 /// How many buffers of each direction one poll moves before other tasks have their turn.
 const ROUNDS: usize = 4;
@@ -19,6 +21,7 @@ pub(super) struct Pair<'a> {
     sender: Side,
     listener: Side,
     alarm: Alarm,
+    reporter: Reporter,
     first_close: Option<(Party, Option<u16>)>,
     first_lost: Option<Party>,
     ended: Option<Ended>,
@@ -34,6 +37,7 @@ impl<'a> Pair<'a> {
             sender: Side::new(sender),
             listener: Side::new(listener),
             alarm: Alarm::default(),
+            reporter: Reporter::new(env.now()),
             first_close: None,
             first_lost: None,
             ended: None,
@@ -64,7 +68,9 @@ impl<'a> Pair<'a> {
             // First what has come, then what the clock says: bytes that waited for this poll are life.
             let more = self.move_data(cx, now);
             let acted = self.look_at_the_clock(now);
-            if self.sender.is_gone() && self.listener.is_gone() {
+            let over = self.sender.is_gone() && self.listener.is_gone();
+            self.report(over, now);
+            if over {
                 return Poll::Ready(self.outcome());
             }
             if acted {
@@ -92,6 +98,8 @@ impl<'a> Pair<'a> {
             for party in [Party::Sender, Party::Listener] {
                 self.settle(party, now);
                 self.side(party).poll_leave(cx);
+                let side = self.side(party);
+                side.blocked.run(side.outlet.is_blocked(), now);
             }
             if !moved {
                 return false;
@@ -102,12 +110,30 @@ impl<'a> Pair<'a> {
 
     /// Writes what waits in one direction and reads more; true if something was read.
     fn move_from(&mut self, from: Party, cx: &mut Context<'_>, now: Instant) -> bool {
+        let throttle = &self.config.throttle;
         let (source, sink) = self.direction(from);
         sink.write(cx);
+        source.throttled_until = None;
         if !source.is_readable() || !(source.closed || sink.can_take()) {
             return false;
         }
-        match source.poll_input(cx) {
+        let grant = source.grant.take().unwrap_or_else(|| throttle.grant(now, CAPACITY));
+        if grant.from > now {
+            source.throttled_until = Some(grant.from);
+            source.grant = Some(grant);
+            source.throttled.run(true, now);
+            return false;
+        }
+        let input = source.poll_input(grant.bytes, cx);
+        let read = if let Poll::Ready(Ok(Some(input))) = &input { input.end - HEADROOM } else { 0 };
+        throttle.give_back(grant.bytes - read);
+        if read > 0 {
+            source.throttled.run(false, now);
+        } else {
+            // There was nothing to be held up.
+            source.throttled.forget();
+        }
+        match input {
             Poll::Pending => return false,
             Poll::Ready(Ok(Some(input))) => {
                 source.silence.heard(now);
@@ -296,7 +322,7 @@ impl<'a> Pair<'a> {
         let (side, other) = self.direction(party);
         if winding_down || side.closed || !side.is_readable() || !side.outlet.is_idle() {
             Meaning::Nothing
-        } else if other.can_take() {
+        } else if other.can_take() && side.throttled_until.is_none() {
             Meaning::Silent
         } else if side.outlet.close_sent() {
             // No Ping may follow a Close.
@@ -321,10 +347,32 @@ impl<'a> Pair<'a> {
     fn next_due(&mut self) -> Option<Instant> {
         let mut due = self.deadline;
         for party in [Party::Sender, Party::Listener] {
-            let dues = [self.silence_due(party), self.side(party).leaving_until(), due];
+            let side = self.side(party);
+            let (leaving_until, throttled_until) = (side.leaving_until(), side.throttled_until);
+            let dues = [self.silence_due(party), leaving_until, throttled_until, due];
             due = dues.into_iter().flatten().min();
         }
         due
+    }
+
+    /// Adds to the metrics what has gone through since the last time, when it is worth it.
+    fn report(&mut self, over: bool, now: Instant) {
+        let (sender, listener) = (&self.sender, &self.listener);
+        let (to_listener, to_sender) = (sender.rewriter.traffic().bytes, listener.rewriter.traffic().bytes);
+        if over || self.reporter.is_due(to_listener, to_sender, now) {
+            let totals = Totals {
+                to_listener,
+                to_sender,
+                listener_blocked: listener.blocked.read(now),
+                sender_blocked: sender.blocked.read(now),
+                throttled: sender.throttled.over() + listener.throttled.over(),
+            };
+            self.reporter.report(&self.config.meter, totals, now);
+        }
+        if over {
+            let unused = [&mut self.sender, &mut self.listener].into_iter().filter_map(|side| side.grant.take());
+            unused.for_each(|grant| self.config.throttle.give_back(grant.bytes));
+        }
     }
 
     fn outcome(&self) -> Outcome {

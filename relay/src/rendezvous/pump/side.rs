@@ -10,10 +10,11 @@ use hybridrelay::env::BoxSocket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Leg;
-use super::clock::Silence;
+use super::clock::{Silence, Stopwatch};
 use super::outlet::Outlet;
-use super::pool::{self, HEADROOM, Lease};
+use super::pool::{self, CAPACITY, HEADROOM, Lease};
 use super::rewrite::Rewriter;
+use crate::limits::Grant;
 
 /// Behind TLS a read returns one record. Reading goes on while a whole one has room, so that records leave together.
 const RECORD: usize = 16 * 1024;
@@ -29,6 +30,12 @@ pub(super) struct Side {
     pub(super) rewriter: Rewriter,
     pub(super) outlet: Outlet,
     pub(super) silence: Silence,
+    /// What it may read, if that was asked before it was its turn.
+    pub(super) grant: Option<Grant>,
+    /// Until then it is not read, because of a rate.
+    pub(super) throttled_until: Option<Instant>,
+    pub(super) throttled: Stopwatch,
+    pub(super) blocked: Stopwatch,
     /// Its Close came, or nothing it says counts any more. It is still read, so that its end is seen.
     pub(super) closed: bool,
     input_ended: bool,
@@ -56,6 +63,10 @@ impl Side {
             rewriter: Rewriter::new(),
             outlet: Outlet::default(),
             silence: Silence::default(),
+            grant: None,
+            throttled_until: None,
+            throttled: Stopwatch::default(),
+            blocked: Stopwatch::default(),
             closed: false,
             input_ended: false,
             leaving: None,
@@ -83,11 +94,11 @@ impl Side {
         }
     }
 
-    /// Reads what there is. `None` is the end of the stream.
-    pub(super) fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Input>>> {
+    /// Reads what there is, at most so many bytes. `None` is the end of the stream.
+    pub(super) fn poll_input(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<Option<Input>>> {
         let Some(socket) = &mut self.socket else { return Poll::Pending };
         let mut buffer = pool::lease();
-        let mut room = ReadBuf::new(&mut buffer[HEADROOM..]);
+        let mut room = ReadBuf::new(&mut buffer[HEADROOM..HEADROOM + most.min(CAPACITY)]);
         if !self.early.is_empty() {
             let len = self.early.len().min(room.remaining());
             self.early.copy_to_slice(room.initialize_unfilled_to(len));

@@ -1,0 +1,49 @@
+//! What one accepted socket takes up, from its first byte to its last.
+
+use std::sync::Mutex;
+
+use super::{AddressBlock, Exceeded, Permit, Quotas, Resource, Scope};
+use crate::node::lock;
+
+/// The places of one socket. It goes with the socket through an upgrade.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    _socket: Permit,
+    address: Option<AddressBlock>,
+    unauthenticated: Mutex<Option<Permit>>,
+    handshake: Mutex<Option<Permit>>,
+}
+
+impl Admission {
+    /// Lets a socket in, if there is room for one more that nothing is known of.
+    pub(crate) fn enter(quotas: &Quotas, address: Option<AddressBlock>) -> Result<Self, Exceeded> {
+        Ok(Self {
+            _socket: quotas.take(Resource::Socket, [Scope::Relay])?,
+            address,
+            unauthenticated: Mutex::new(Some(quotas.take(Resource::Unauthenticated, scopes(address))?)),
+            handshake: Mutex::default(),
+        })
+    }
+
+    /// Waits until it is this socket's turn to shake hands. Others of its address wait among themselves, so that they do not stand
+    /// in anybody's way.
+    pub(crate) async fn begin_handshake(&self, quotas: &Quotas) {
+        let permit = quotas.wait(Resource::Handshake, scopes(self.address)).await;
+        *lock(&self.handshake) = Some(permit);
+    }
+
+    /// Its first request was answered, so the handshake is over.
+    pub(crate) fn answered(&self) {
+        lock(&self.handshake).take();
+    }
+
+    /// It may do what it asked for: by a token, by a ticket, or because nobody needs one. From here on other limits count it.
+    pub(crate) fn authorized(&self) {
+        self.answered();
+        lock(&self.unauthenticated).take();
+    }
+}
+
+fn scopes(address: Option<AddressBlock>) -> impl Iterator<Item = Scope> {
+    address.map(Scope::Address).into_iter().chain([Scope::Relay])
+}

@@ -1,0 +1,263 @@
+//! How many at once: one table of places by what is counted and who is, each free again when its permit is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::Scope;
+use crate::config::Limits;
+use crate::node::lock;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Resource {
+    /// An accepted socket.
+    Socket,
+    /// One that has not been authorised for anything.
+    Unauthenticated,
+    /// One whose first request is not yet admitted or refused.
+    Handshake,
+    /// A listener that is online.
+    Listener,
+    /// A sender that waits for a listener's dial (protocol.md 10, decision 59).
+    Waiting,
+    /// A relayed connection, from its admission on.
+    Connection,
+}
+
+/// The places of one relay. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Quotas {
+    limits: Arc<Limits>,
+    table: Arc<Table>,
+}
+
+type Place = (Resource, Scope);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// A semaphore for each that is in use; nobody's place is remembered.
+    places: Mutex<BTreeMap<Place, Arc<Semaphore>>>,
+    socket_freed: Notify,
+}
+
+/// Places taken, until dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Permit {
+    table: Arc<Table>,
+    places: Vec<(Place, OwnedSemaphorePermit)>,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exceeded {
+    /// The name of the limit in the configuration.
+    pub(crate) limit: &'static str,
+    pub(crate) text: String,
+}
+
+impl Quotas {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { limits: Arc::new(limits.clone()), table: Arc::default() }
+    }
+
+    /// A place with everybody who is charged, unless one of them has none left. Who has no limit is not counted.
+    pub(crate) fn take(&self, resource: Resource, scopes: impl IntoIterator<Item = Scope>) -> Result<Permit, Exceeded> {
+        let mut permit = Permit { table: self.table.clone(), places: Vec::new() };
+        for scope in scopes {
+            let Some((limit, most)) = most(&self.limits, resource, &scope) else { continue };
+            let semaphore = self.table.semaphore(&(resource, scope.clone()), most);
+            match semaphore.try_acquire_owned() {
+                Ok(place) => permit.places.push(((resource, scope), place)),
+                Err(_) => {
+                    let text = format!("The {scope} has as many {} as it may have", resource.describe());
+                    return Err(Exceeded { limit, text });
+                }
+            }
+        }
+        Ok(permit)
+    }
+
+    /// Waits for a place with everybody who is charged, one after the other, each in the order of arrival.
+    pub(crate) async fn wait(&self, resource: Resource, scopes: impl IntoIterator<Item = Scope>) -> Permit {
+        let mut permit = Permit { table: self.table.clone(), places: Vec::new() };
+        for scope in scopes {
+            let Some((_, most)) = most(&self.limits, resource, &scope) else { continue };
+            let semaphore = self.table.semaphore(&(resource, scope.clone()), most);
+            // Never closed, so this cannot fail.
+            if let Ok(place) = semaphore.acquire_owned().await {
+                permit.places.push(((resource, scope), place));
+            }
+        }
+        permit
+    }
+
+    /// Completes when a socket has been given back after this call.
+    pub(crate) fn socket_freed(&self) -> impl Future<Output = ()> + '_ {
+        self.table.socket_freed.notified()
+    }
+
+    /// How many are in use at the relay as a whole.
+    pub(crate) fn in_use(&self, resource: Resource) -> usize {
+        let Some((_, most)) = most(&self.limits, resource, &Scope::Relay) else { return 0 };
+        let places = lock(&self.table.places);
+        places.get(&(resource, Scope::Relay)).map_or(0, |semaphore| bounded(most) - semaphore.available_permits())
+    }
+
+    /// How many are counted, with whomever.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.table.places).len()
+    }
+}
+
+impl Table {
+    fn semaphore(&self, place: &Place, most: usize) -> Arc<Semaphore> {
+        let mut places = lock(&self.places);
+        if let Some(semaphore) = places.get(place) {
+            return semaphore.clone();
+        }
+        places.entry(place.clone()).or_insert_with(|| Arc::new(Semaphore::new(bounded(most)))).clone()
+    }
+
+    /// Forgets a place that nobody has and nobody waits for.
+    fn tidy(&self, place: &Place) {
+        let mut places = lock(&self.places);
+        // Whoever has it or waits for it holds the semaphore, and gets it under this lock.
+        if places.get(place).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
+            places.remove(place);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        for (place, permit) in self.places.drain(..) {
+            drop(permit);
+            self.table.tidy(&place);
+            if place.0 == Resource::Socket {
+                self.table.socket_freed.notify_waiters();
+            }
+        }
+    }
+}
+
+impl Resource {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Socket => "sockets",
+            Self::Unauthenticated => "sockets without authorization",
+            Self::Handshake => "handshakes",
+            Self::Listener => "listeners",
+            Self::Waiting => "senders that wait for a listener",
+            Self::Connection => "connections",
+        }
+    }
+}
+
+/// The limit for one resource and one scope, with its name. Listeners per hybrid connection are counted by the directory, which may
+/// know other nodes.
+fn most(limits: &Limits, resource: Resource, scope: &Scope) -> Option<(&'static str, usize)> {
+    Some(match (resource, scope) {
+        (Resource::Socket, Scope::Relay) => ("sockets", limits.sockets),
+        (Resource::Unauthenticated, Scope::Relay) => ("unauthenticated", limits.unauthenticated),
+        (Resource::Unauthenticated, Scope::Address(_)) => {
+            ("unauthenticated_per_address", limits.unauthenticated_per_address)
+        }
+        (Resource::Handshake, Scope::Relay) => ("handshakes", limits.handshakes),
+        (Resource::Handshake, Scope::Address(_)) => ("handshakes_per_address", limits.handshakes_per_address),
+        (Resource::Listener, Scope::Namespace(_)) => ("listeners_per_namespace", limits.listeners_per_namespace),
+        (Resource::Listener, Scope::Key(_)) => ("listeners_per_key", limits.listeners_per_key),
+        (Resource::Listener, Scope::Address(_)) => ("listeners_per_address", limits.listeners_per_address),
+        (Resource::Waiting, Scope::Entity(_)) => ("waiting_per_entity", limits.waiting_per_entity),
+        (Resource::Waiting, Scope::Address(_)) => ("waiting_per_address", limits.waiting_per_address),
+        (Resource::Connection, Scope::Namespace(_)) => ("connections_per_namespace", limits.connections_per_namespace),
+        (Resource::Connection, Scope::Entity(_)) => ("connections_per_entity", limits.connections_per_entity),
+        (Resource::Connection, Scope::Key(_)) => ("connections_per_key", limits.connections_per_key),
+        (Resource::Connection, Scope::Address(_)) => ("connections_per_address", limits.connections_per_address),
+        _ => return None,
+    })
+}
+
+fn bounded(most: usize) -> usize {
+    most.min(Semaphore::MAX_PERMITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::super::AddressBlock;
+    use super::*;
+
+    fn quotas(edit: impl FnOnce(&mut Limits)) -> Quotas {
+        let mut limits = Limits::default();
+        edit(&mut limits);
+        Quotas::new(&limits)
+    }
+
+    fn address(last: u8) -> Scope {
+        Scope::Address(AddressBlock::from(IpAddr::from([192, 0, 2, last])))
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_permit_is_dropped() {
+        let quotas = quotas(|limits| limits.listeners_per_address = 2);
+        let take = || quotas.take(Resource::Listener, [address(1)]);
+        let first = take().ok();
+        let _second = take().expect("room for two");
+        let exceeded = take().expect_err("no third");
+        assert_eq!(exceeded.limit, "listeners_per_address");
+        assert_eq!(exceeded.text, "The address has as many listeners as it may have");
+        assert!(quotas.take(Resource::Listener, [address(2)]).is_ok(), "another address is not concerned");
+        drop(first);
+        assert!(take().is_ok());
+    }
+
+    #[test]
+    fn whoever_refuses_leaves_nothing_taken_from_the_others() {
+        let quotas = quotas(|limits| limits.unauthenticated_per_address = 0);
+        assert!(quotas.take(Resource::Unauthenticated, [Scope::Relay, address(1)]).is_err());
+        assert_eq!(quotas.in_use(Resource::Unauthenticated), 0);
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_those_who_have_gone() {
+        let quotas = quotas(|limits| limits.waiting_per_address = 1);
+        for last in 0..=255 {
+            let permit = quotas.take(Resource::Waiting, [address(last)]).expect("room");
+            assert!(quotas.take(Resource::Waiting, [address(last)]).is_err());
+            drop(permit);
+        }
+        assert_eq!(quotas.len(), 0);
+    }
+
+    #[test]
+    fn no_limit_is_too_large() {
+        let quotas = quotas(|limits| limits.sockets = usize::MAX);
+        let _permit = quotas.take(Resource::Socket, [Scope::Relay]).expect("room");
+        assert_eq!(quotas.in_use(Resource::Socket), 1);
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_get_their_places_in_order() {
+        let quotas = quotas(|limits| limits.handshakes = 1);
+        let scopes = || [address(1), Scope::Relay];
+        let held = quotas.wait(Resource::Handshake, scopes()).await;
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let waiting: Vec<_> = (0..5)
+            .map(|n| {
+                let (quotas, order) = (quotas.clone(), order.clone());
+                async move {
+                    let _permit = quotas.wait(Resource::Handshake, scopes()).await;
+                    lock(&order).push(n);
+                }
+            })
+            .collect();
+        let release = async { drop(held) };
+        tokio::join!(futures_util::future::join_all(waiting), release);
+        assert_eq!(*lock(&order), [0, 1, 2, 3, 4]);
+        assert_eq!(quotas.len(), 0);
+    }
+}
