@@ -1,6 +1,8 @@
 //! What the test binaries of this crate share.
 
+pub mod metrics;
 pub mod netns;
 pub mod payload;
 pub mod program;
+pub mod secrets;
 pub mod wire;

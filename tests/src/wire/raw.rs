@@ -1,7 +1,7 @@
 //! An HTTP and WebSocket client written by hand: it sends byte for byte what it is told and shows what comes, unjudged.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,6 +29,7 @@ pub struct Door {
     pub addr: SocketAddr,
     /// Host and port, as in its addresses.
     pub authority: String,
+    source: Option<IpAddr>,
     tls: Option<Arc<ClientConfig>>,
     kernel_buffers: Option<u32>,
 }
@@ -48,7 +49,7 @@ impl Door {
             Some(_) => format!("localhost:{}", addr.port()),
             None => addr.to_string(),
         };
-        Self { addr, authority, tls, kernel_buffers: None }
+        Self { addr, authority, source: None, tls, kernel_buffers: None }
     }
 
     /// The same way with kernel buffers of this size at the peer's end, so that little fills them.
@@ -57,12 +58,20 @@ impl Door {
         self
     }
 
+    /// The same way, taken from another address of this machine: all of 127.0.0.0/8 are.
+    pub fn from_address(&self, source: [u8; 4]) -> Self {
+        Self { source: Some(source.into()), ..self.clone() }
+    }
+
     /// Opens a socket.
     pub async fn open(&self) -> Socket {
         let socket = TcpSocket::new_v4().expect("a socket");
         if let Some(bytes) = self.kernel_buffers {
             socket.set_recv_buffer_size(bytes).expect("a size");
             socket.set_send_buffer_size(bytes).expect("a size");
+        }
+        if let Some(source) = self.source {
+            socket.bind(SocketAddr::new(source, 0)).expect("an address of this machine");
         }
         let stream = socket.connect(self.addr).soon().await.expect("the relay takes sockets");
         stream.set_nodelay(true).expect("a fresh socket");
