@@ -35,7 +35,9 @@ fn main() -> ExitCode {
 
 fn run(task: &Task) -> Result<()> {
     let sh = Shell::new()?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask stands in the workspace")?;
+    // What cargo says now, and not what it said when this was built: a target directory may serve several checkouts.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run as `cargo xtask`")?;
+    let root = Path::new(&manifest).parent().context("xtask stands in the workspace")?;
     sh.change_dir(root);
     match task {
         Task::Test(options) => test::run(&sh, options),
