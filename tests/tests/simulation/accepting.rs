@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hybridrelay::ErrorKind;
 use hybridrelay::env::Socket;
 use hybridrelay::env::sim;
+use hybridrelay::{Connection, ErrorKind, Result};
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::raw::{RawListener, keep_reading};
@@ -20,6 +21,14 @@ async fn asked(mut one: RawListener, mut two: RawListener) -> (String, RawListen
         address = one.accept_address() => (address, one, two),
         address = two.accept_address() => (address, two, one),
     }
+}
+
+/// A listener that was asked to accept a sender, that sender's connect, and the address to dial.
+async fn invited(world: &World) -> (RawListener, JoinHandle<Result<Connection>>, String) {
+    let mut listener = RawListener::open(world, HOUR).await;
+    let connecting = tokio::spawn(world.sender().build().unwrap().connect().open());
+    let address = listener.accept_address().await;
+    (listener, connecting, address)
 }
 
 fn vanish(mut listener: RawListener) {
@@ -102,10 +111,7 @@ fn a_sender_whose_only_listener_dies_is_told_at_once() {
 fn an_invitation_dies_with_its_first_use() {
     sim::run(1, async |sim| {
         let world = World::start(sim.clone()).await;
-        let mut listener = RawListener::open(&world, HOUR).await;
-        let sender = world.sender().build().unwrap();
-        let connecting = tokio::spawn(sender.connect().open());
-        let address = listener.accept_address().await;
+        let (listener, connecting, address) = invited(&world).await;
         let _leg = listener.dial(&address).await.expect("the invitation is good");
         assert_eq!(listener.dial(&address).await.err(), Some(403));
         connecting.await.unwrap().expect("accepted");
@@ -118,10 +124,7 @@ fn an_invitation_dies_after_30_s() {
     for (wait, good) in [(29 * SECOND, true), (31 * SECOND, false)] {
         sim::run(1, async |sim| {
             let world = World::start(sim.clone()).await;
-            let mut listener = RawListener::open(&world, HOUR).await;
-            let sender = world.sender().build().unwrap();
-            let connecting = tokio::spawn(sender.connect().open());
-            let address = listener.accept_address().await;
+            let (listener, connecting, address) = invited(&world).await;
             sim.sleep(wait).await;
             let dialled = listener.dial(&address).await;
             assert_eq!(dialled.as_ref().err(), (!good).then_some(&403));
@@ -134,10 +137,7 @@ fn an_invitation_dies_after_30_s() {
 fn an_invitation_dies_when_the_sender_goes_away() {
     sim::run(1, async |sim| {
         let world = World::start(sim.clone()).await;
-        let mut listener = RawListener::open(&world, HOUR).await;
-        let sender = world.sender().build().unwrap();
-        let connecting = tokio::spawn(sender.connect().open());
-        let address = listener.accept_address().await;
+        let (listener, connecting, address) = invited(&world).await;
         connecting.abort();
         assert!(connecting.await.unwrap_err().is_cancelled());
         sim.sleep(SECOND).await;
