@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use hybridrelay::CloseFrame;
 use hybridrelay::env::Env;
 use hybridrelay::protocol::close;
@@ -93,10 +94,8 @@ impl Node {
     /// Runs a task of this relay.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let counted = self.tasks.enter();
-        self.env.spawn(async move {
-            task.await;
-            drop(counted);
-        });
+        // An `async` block would keep room for the task twice: where it is captured and where it is awaited.
+        self.env.spawn(task.map(move |()| drop(counted)));
     }
 
     /// Completes when nothing is relayed and nothing is about to be.

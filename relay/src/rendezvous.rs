@@ -221,7 +221,8 @@ async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: P
     let Attempt { entity, origin, account, metrics, _place } = attempt;
     let end = node.endings.subscribe(&entity);
     let limit = node.config.timings.upgrade;
-    let both = async { tokio::join!(upgraded(sender), upgraded(listener)) };
+    // Boxed, so that the room for it does not stay with the connection for life.
+    let both = Box::pin(async { tokio::join!(upgraded(sender), upgraded(listener)) });
     let ((sender, _sender_permit), (listener, _listener_permit)) = match node.env.timeout(limit, both).await {
         Some((Some(sender), Some(listener))) => (sender, listener),
         came => {
