@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 const RELAY: &str = env!("CARGO_BIN_EXE_relay_process");
 
 /// How many pairs are measured at once: enough that what the process holds anyway is nothing beside it.
-const PAIRS: usize = 100;
+const PAIRS: usize = 200;
 
 #[tokio::test]
 async fn pairs_that_are_idle_or_stalled_cost_what_is_promised() {
