@@ -117,16 +117,17 @@ impl Connection {
         poll_fn(|cx| self.0.link.poll_flush(cx)).await
     }
 
-    /// Ends our direction with code 1000 behind everything sent; the peer's direction goes on (half-close, protocol.md 6.3).
+    /// Ends our direction behind everything sent; the peer's direction goes on (half-close, protocol.md 6.3).
     ///
-    /// Without effect if it has ended already. Cancel-safe.
+    /// The code is 1000, or the peer's own if it has closed first: that is what browsers then show to it (RFC 6455 5.5.1).
+    /// Without effect if our direction has ended already. Cancel-safe.
     pub async fn shutdown(&self) -> Result<()> {
         let _turn = self.turn(&self.0.writing).await?;
-        self.0.shut(CloseFrame { code: 1000, reason: String::new() }).await
+        self.0.shut(None).await
     }
 
-    /// Closes the connection in good order: sends everything, then Close 1000, and waits for the peer's Close, discarding what
-    /// still comes.
+    /// Closes the connection in good order: sends everything, then Close with the code of [`shutdown`](Self::shutdown), and waits
+    /// for the peer's Close, discarding what still comes.
     ///
     /// # Errors
     ///
@@ -135,7 +136,7 @@ impl Connection {
     ///
     /// Idempotent. Cancel-safe; a cancelled close goes on with the next call, or in the background when the connection is dropped.
     pub async fn close(&self) -> Result<()> {
-        self.close_with(1000, "").await
+        self.0.close(None).await
     }
 
     /// [`close`](Self::close) with a code and a reason, which the peer sees.
@@ -151,20 +152,7 @@ impl Connection {
         if reason.len() > 123 {
             return Err(Error::invalid(format!("a close reason has at most 123 bytes, this one has {}", reason.len())));
         }
-        let frame = CloseFrame { code, reason: reason.to_owned() };
-        let finished = self.0.while_it_moves(async {
-            let turn = acquire(&self.0.writing).await?;
-            self.0.shut(frame).await?;
-            drop(turn);
-            let _turn = acquire(&self.0.reading).await?;
-            while poll_fn(|cx| self.0.link.poll_read(cx)).await?.is_some() {}
-            Ok(())
-        });
-        finished.await.unwrap_or_else(|| {
-            self.0.link.abort();
-            let limit = self.0.settings.close_timeout.as_secs_f32();
-            Err(Error::new(ErrorKind::Timeout, format!("the peer did not close the connection within {limit} s")))
-        })
+        self.0.close(Some(CloseFrame { code, reason: reason.to_owned() })).await
     }
 
     /// Ends both directions at once. Unsent data is discarded, waiting calls fail with `Closed`, the peer sees an error.
@@ -276,9 +264,30 @@ impl Inner {
         }
     }
 
-    async fn shut(&self, frame: CloseFrame) -> Result<()> {
+    async fn close(&self, frame: Option<CloseFrame>) -> Result<()> {
+        let finished = self.while_it_moves(async {
+            let turn = acquire(&self.writing).await?;
+            self.shut(frame).await?;
+            drop(turn);
+            let _turn = acquire(&self.reading).await?;
+            while poll_fn(|cx| self.link.poll_read(cx)).await?.is_some() {}
+            Ok(())
+        });
+        finished.await.unwrap_or_else(|| {
+            self.link.abort();
+            let limit = self.settings.close_timeout.as_secs_f32();
+            Err(Error::new(ErrorKind::Timeout, format!("the peer did not close the connection within {limit} s")))
+        })
+    }
+
+    /// Sends `frame`, or the answer to the peer's Close, or Close 1000.
+    async fn shut(&self, frame: Option<CloseFrame>) -> Result<()> {
         poll_fn(|cx| self.link.poll_ready(cx)).await?;
-        self.link.start_close(Some(frame))?;
+        let answer = || match self.link.peer_close() {
+            Some(theirs) => theirs.map(|theirs| CloseFrame { code: theirs.code, reason: String::new() }),
+            None => Some(CloseFrame { code: 1000, reason: String::new() }),
+        };
+        self.link.start_close(frame.or_else(answer))?;
         poll_fn(|cx| self.link.poll_flush(cx)).await
     }
 

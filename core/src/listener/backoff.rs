@@ -11,6 +11,9 @@ const FIRST: [u64; 4] = [0, 1, 2, 5];
 /// The waits that follow only an explicit refusal.
 const REFUSED: [u64; 2] = [10, 30];
 
+/// As long at most is a wait that the relay asks for: whatever it says, a listener looks again soon.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     attempt: usize,
@@ -26,9 +29,9 @@ impl Backoff {
     pub(super) fn next(&mut self, env: &Env, error: &Error) -> Duration {
         let attempt = self.attempt;
         self.attempt += 1;
+        let asked = error.retry_after().unwrap_or_default().min(LONGEST_ASKED);
         if let Some(limit) = FIRST.get(attempt) {
-            let wait = env.jitter(Duration::from_secs(*limit));
-            return wait.max(error.retry_after().unwrap_or_default());
+            return env.jitter(Duration::from_secs(*limit)).max(asked);
         }
         if !is_refusal(error) {
             // Below HTTP nobody has asked us to slow down: half the limit at least, so that a healed network is used soon and a
@@ -36,7 +39,7 @@ impl Backoff {
             return Duration::from_millis(2_500) + env.jitter(Duration::from_millis(2_500));
         }
         let limit = REFUSED[(attempt - FIRST.len()).min(REFUSED.len() - 1)];
-        env.jitter(Duration::from_secs(limit)).max(error.retry_after().unwrap_or_default())
+        env.jitter(Duration::from_secs(limit)).max(asked)
     }
 }
 
@@ -83,6 +86,13 @@ mod tests {
         let refused =
             Error::new(ErrorKind::ServerBusy, "busy").with_status(503).with_retry_after(Duration::from_secs(7));
         assert!(waits(&refused, 6).iter().all(|wait| *wait >= Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn nobody_is_sent_away_for_more_than_five_minutes() {
+        let refused =
+            Error::new(ErrorKind::ServerBusy, "busy").with_status(503).with_retry_after(Duration::from_secs(u64::MAX));
+        assert!(waits(&refused, 6).iter().all(|wait| *wait == Duration::from_secs(300)));
     }
 
     #[test]

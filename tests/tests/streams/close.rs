@@ -30,6 +30,31 @@ async fn code_and_reason_of_a_close_reach_the_other_side() {
 }
 
 #[tokio::test]
+async fn a_close_is_answered_with_its_own_code() {
+    for relay in setup::plain_and_tls().await {
+        let Ends { sender, accepted, listener } = setup::ends(&relay).await;
+        let (second, accepted_second) = setup::meet(&setup::sender(&relay, HYCO).build().unwrap(), &listener).await;
+        let closing = sender.close_with(3999, "enough");
+        let answering = async {
+            assert_eq!(accepted.receive().soon().await.unwrap(), None);
+            accepted.close().soon().await.unwrap();
+        };
+        let (closed, ()) = tokio::join!(closing, answering);
+        closed.unwrap();
+        assert_eq!(sender.peer_close(), Some(Some(CloseFrame { code: 3999, reason: String::new() })));
+
+        let closing = second.close_with(1001, "leaving");
+        let answering = async {
+            assert_eq!(accepted_second.receive().soon().await.unwrap(), None);
+            accepted_second.shutdown().soon().await.unwrap();
+        };
+        let (closed, ()) = tokio::join!(closing, answering);
+        closed.unwrap();
+        assert_eq!(second.peer_close().flatten().map(|close| close.code), Some(1001));
+    }
+}
+
+#[tokio::test]
 async fn a_close_goes_behind_everything_that_was_sent() {
     for relay in setup::plain_and_tls().await {
         let Ends { sender, accepted, .. } = setup::ends(&relay).await;
