@@ -97,7 +97,7 @@ impl Accept {
         json!({"accept": {
             "address": self.address,
             "id": self.id,
-            "connectHeaders": headers_to_json(&self.connect_headers),
+            "connectHeaders": headers_to_json(&self.connect_headers, &Features::none()),
             "remoteEndpoint": endpoint_to_json(self.remote_endpoint),
         }})
         .to_string()
@@ -133,8 +133,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// The message.
+    /// The message, for a listener without features.
     pub fn to_json(&self) -> String {
+        self.to_json_for(&Features::none())
+    }
+
+    /// The message, for a listener with these features: repeated headers are arrays where that was agreed on (protocol.md 3.10).
+    pub fn to_json_for(&self, features: &Features) -> String {
         let mut fields = Map::new();
         fields.insert("address".into(), self.address.clone().into());
         // The marker for a request that waits at the rendezvous is the address alone.
@@ -145,7 +150,7 @@ impl Request {
             fields.insert("requestTarget".into(), target.clone().into());
             fields.insert("method".into(), method.clone().into());
             fields.insert("remoteEndpoint".into(), endpoint_to_json(self.remote_endpoint));
-            fields.insert("requestHeaders".into(), headers_to_json(&self.request_headers));
+            fields.insert("requestHeaders".into(), headers_to_json(&self.request_headers, features));
             fields.insert("body".into(), body.into());
         }
         json!({ "request": fields }).to_string()
@@ -178,15 +183,21 @@ pub struct Response {
 }
 
 impl Response {
-    /// The message.
+    /// The message, for a relay without features.
     pub fn to_json(&self) -> String {
+        self.to_json_for(&Features::none())
+    }
+
+    /// The message, for a relay with these features: repeated headers are arrays where that was agreed on (protocol.md 3.10 and
+    /// 10, decision 26).
+    pub fn to_json_for(&self, features: &Features) -> String {
         let mut fields = Map::new();
         fields.insert("requestId".into(), self.request_id.clone().into());
         fields.insert("statusCode".into(), self.status_code.into());
         if let Some(description) = &self.status_description {
             fields.insert("statusDescription".into(), description.clone().into());
         }
-        fields.insert("responseHeaders".into(), headers_to_json(&self.response_headers));
+        fields.insert("responseHeaders".into(), headers_to_json(&self.response_headers, features));
         fields.insert("body".into(), self.body.into());
         json!({ "response": fields }).to_string()
     }
@@ -326,11 +337,13 @@ fn truth(value: &Value) -> Option<bool> {
     }
 }
 
-fn headers_to_json(headers: &HeaderMap) -> Value {
+fn headers_to_json(headers: &HeaderMap, features: &Features) -> Value {
     let mut object = Map::new();
     for name in headers.keys() {
         let values: Vec<String> = headers.get_all(name).iter().filter_map(text).collect();
-        if !values.is_empty() {
+        if values.len() > 1 && features.has(Features::HEADER_ARRAYS) {
+            object.insert(canonical_name(name.as_str()), values.into());
+        } else if !values.is_empty() {
             object.insert(canonical_name(name.as_str()), values.join(joiner(name)).into());
         }
     }
@@ -419,6 +432,27 @@ mod tests {
         let marker = Request { address: "wss://h/$hc/x?".into(), ..Request::default() };
         assert_eq!(marker.to_json(), r#"{"request":{"address":"wss://h/$hc/x?"}}"#);
         assert_eq!(FromRelay::parse(marker.to_json().as_bytes()), Ok(FromRelay::Request(marker)));
+    }
+
+    #[test]
+    fn repeated_headers_are_arrays_only_where_that_was_agreed_on() {
+        let mut response_headers = HeaderMap::new();
+        response_headers.append("set-cookie", HeaderValue::from_static("a=1, 2"));
+        response_headers.append("set-cookie", HeaderValue::from_static("b=2"));
+        response_headers.append("etag", HeaderValue::from_static("7"));
+        let response = Response {
+            request_id: "r".into(),
+            status_code: 200,
+            status_description: None,
+            response_headers,
+            body: false,
+        };
+        let headers =
+            |json: String| serde_json::from_str::<Value>(&json).unwrap()["response"]["responseHeaders"].clone();
+        assert_eq!(headers(response.to_json()), json!({"Set-Cookie": "a=1, 2, b=2", "ETag": "7"}));
+        let arrays = response.to_json_for(&Features::known());
+        assert_eq!(FromListener::parse(arrays.as_bytes()), Ok(FromListener::Response(response)));
+        assert_eq!(headers(arrays), json!({"Set-Cookie": ["a=1, 2", "b=2"], "ETag": "7"}));
     }
 
     #[test]

@@ -57,6 +57,31 @@ pub fn connect_headers(headers: &HeaderMap) -> HeaderMap {
     filtered
 }
 
+/// Headers that belong to one connection and not to the message, both ways (protocol.md 5.5, 5.6 and 10, decision 28).
+const HOP_BY_HOP: [&str; 9] = [
+    "close",
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The headers of a relayed request or response without those of its connection: the known ones and those that `Connection` names.
+pub fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
+    let lists = headers.get_all(header::CONNECTION).into_iter().filter_map(|list| list.to_str().ok());
+    let named: Vec<&str> = lists.flat_map(|list| list.split(',')).map(str::trim).collect();
+    let stays = |name: &HeaderName| {
+        let name = name.as_str();
+        !HOP_BY_HOP.contains(&name) && !named.iter().any(|named| named.eq_ignore_ascii_case(name))
+    };
+    let kept = headers.iter().filter(|(name, _)| stays(name));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// A header value as text: what travels in JSON. `None` for values with control characters. Bytes that are not UTF-8 are read as
 /// Latin-1.
 pub fn text(value: &HeaderValue) -> Option<String> {
@@ -144,6 +169,23 @@ mod tests {
         }
         let names: Vec<_> = connect_headers(&headers).keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names, ["authorization", "cookie", "host", "upgrade"]);
+    }
+
+    #[test]
+    fn headers_of_the_connection_do_not_travel() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Own"),
+            ("x-own", "1"),
+            ("content-length", "7"),
+            ("transfer-encoding", "chunked"),
+            ("set-cookie", "a"),
+            ("set-cookie", "b"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let kept = without_hop_by_hop(&headers);
+        assert_eq!(kept.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["set-cookie", "set-cookie"]);
     }
 
     #[test]
