@@ -1,5 +1,6 @@
 //! What the test binaries of this crate share.
 
+pub mod anywhere;
 pub mod metrics;
 pub mod netns;
 pub mod payload;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use xshell::Shell;
 
+mod autobahn;
 mod check;
 mod setup;
 mod test;
@@ -21,6 +22,8 @@ enum Task {
     Test(test::Options),
     /// Check form: formatting, lints, documentation, dependencies, fuzz targets. Runs no test.
     Check,
+    /// Run the Autobahn test suite against both of our WebSocket ends. Sets it up if need be; needs root.
+    Autobahn(autobahn::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +45,6 @@ fn run(task: &Task) -> Result<()> {
     match task {
         Task::Test(options) => test::run(&sh, options),
         Task::Check => check::run(&sh),
+        Task::Autobahn(options) => autobahn::run(&sh, options),
     }
 }

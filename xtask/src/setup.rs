@@ -6,10 +6,13 @@ use anyhow::Result;
 use xshell::Shell;
 
 mod interop;
-mod programs;
+pub(crate) mod programs;
+mod stamp;
+
+pub(crate) use stamp::Stamp;
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    programs::require(sh)?;
+    programs::require(sh, programs::TESTS)?;
     interop::node(sh)?;
     interop::python(sh)
 }

@@ -1,9 +1,11 @@
 //! The clients of other languages, installed from their lock files into places that only the tests use.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use xshell::{Shell, cmd};
+
+use super::Stamp;
 
 /// Installs what `tests/interop/node/package-lock.json` says, next to it.
 pub(super) fn node(sh: &Shell) -> Result<()> {
@@ -45,20 +47,4 @@ pub(super) fn python(sh: &Shell) -> Result<()> {
     let python = venv.join("bin/python");
     cmd!(sh, "{python} -m pip install --quiet --disable-pip-version-check --requirement {requirements}").run()?;
     stamp.write(sh)
-}
-
-/// A file that is written last, with all that an installation depends on: if it is as expected, nothing has to be done.
-struct Stamp {
-    file: PathBuf,
-    contents: String,
-}
-
-impl Stamp {
-    fn is_current(&self, sh: &Shell) -> bool {
-        sh.read_file(&self.file).is_ok_and(|contents| contents == self.contents)
-    }
-
-    fn write(&self, sh: &Shell) -> Result<()> {
-        Ok(sh.write_file(&self.file, &self.contents)?)
-    }
 }

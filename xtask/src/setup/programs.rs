@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
 /// A C compiler is not among them although aws-lc-sys needs one: this program was linked by it.
-const PROGRAMS: &[Program] = &[
+pub(crate) const TESTS: &[Program] = &[
     Program {
         name: "certutil",
         probe: Probe::OnPath("certutil"),
@@ -81,7 +81,23 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
-struct Program {
+/// What makes the root file system in which the Autobahn suite lives.
+pub(crate) const AUTOBAHN: &[Program] = &[
+    Program {
+        name: "mmdebstrap",
+        probe: Probe::OnPath("mmdebstrap"),
+        from: Source::Debian("mmdebstrap"),
+        why: "the suite needs an older Debian around it",
+    },
+    Program {
+        name: "chroot",
+        probe: Probe::OnPath("chroot"),
+        from: Source::Debian("coreutils"),
+        why: "the suite runs in there",
+    },
+];
+
+pub(crate) struct Program {
     name: &'static str,
     probe: Probe,
     from: Source,
@@ -120,22 +136,22 @@ impl Program {
     }
 }
 
-/// Makes sure that every program is there.
-pub(super) fn require(sh: &Shell) -> Result<()> {
+/// Makes sure that all of these programs are there.
+pub(crate) fn require(sh: &Shell, programs: &'static [Program]) -> Result<()> {
     // Debian keeps `ip` and `nft` where an ordinary user's PATH does not look.
     let path = sh.var("PATH").unwrap_or_default();
     sh.set_var("PATH", format!("{path}:/usr/sbin:/sbin"));
 
-    let mut missing = missing(sh);
+    let mut missing = missing(sh, programs);
     if missing.iter().any(|program| program.debian_package().is_some()) && may_install(sh) {
         install(sh, &missing)?;
-        missing = self::missing(sh);
+        missing = self::missing(sh, programs);
     }
     if missing.is_empty() { Ok(()) } else { bail!(explain(&missing)) }
 }
 
-fn missing(sh: &Shell) -> Vec<&'static Program> {
-    PROGRAMS.iter().filter(|program| program.is_missing(sh)).collect()
+fn missing(sh: &Shell, programs: &'static [Program]) -> Vec<&'static Program> {
+    programs.iter().filter(|program| program.is_missing(sh)).collect()
 }
 
 fn is_on_path(sh: &Shell, name: &str) -> bool {
