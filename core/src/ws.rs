@@ -38,7 +38,7 @@ mod peer_tests;
 mod utf8;
 
 pub use close::{CloseFrame, close_code_is_valid};
-pub use control::{ControlFrame, ControlPayload, control_frame};
+pub use control::{ControlFrame, ControlPayload, Unanswered, control_frame};
 pub use decoder::{Decoded, Decoder, Event, MessageKind, Role};
 pub use error::FrameError;
 pub use header::{FrameHeader, OpCode};

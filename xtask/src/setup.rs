@@ -6,13 +6,18 @@ use anyhow::Result;
 use xshell::Shell;
 
 mod interop;
-pub(crate) mod programs;
+mod programs;
 mod stamp;
 
 pub(crate) use stamp::Stamp;
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
-    programs::require(sh, programs::TESTS)?;
+    programs::require(sh, programs::FOR_TESTS)?;
     interop::node(sh)?;
     interop::python(sh)
+}
+
+/// What the Autobahn suite needs to be set up itself.
+pub(crate) fn for_autobahn(sh: &Shell) -> Result<()> {
+    programs::require(sh, programs::FOR_AUTOBAHN)
 }

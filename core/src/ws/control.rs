@@ -1,5 +1,6 @@
 //! Control frames: short enough to live inline.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Deref;
 
@@ -76,6 +77,51 @@ impl fmt::Debug for ControlPayload {
     }
 }
 
+/// Pings that are to be answered, in the order in which they came.
+///
+/// Each gets its Pong, as peers that count them expect. Of more than [`MOST`](Self::MOST) the oldest are forgotten, which is
+/// allowed (RFC 6455 5.5.3) and keeps a peer that sends nothing else from filling memory.
+#[derive(Clone, Debug, Default)]
+pub struct Unanswered(VecDeque<ControlPayload>);
+
+impl Unanswered {
+    /// How many wait at most.
+    pub const MOST: usize = 16;
+
+    /// Adds a Ping.
+    pub fn push(&mut self, ping: ControlPayload) {
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(ping);
+    }
+
+    /// Takes the oldest.
+    pub fn pop(&mut self) -> Option<ControlPayload> {
+        self.0.pop_front()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Extend<ControlPayload> for Unanswered {
+    fn extend<T: IntoIterator<Item = ControlPayload>>(&mut self, pings: T) {
+        pings.into_iter().for_each(|ping| self.push(ping));
+    }
+}
+
+impl IntoIterator for Unanswered {
+    type Item = ControlPayload;
+    type IntoIter = std::collections::vec_deque::IntoIter<ControlPayload>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// A whole control frame, ready for the wire.
 #[derive(Clone, Copy)]
 pub struct ControlFrame {
@@ -139,6 +185,17 @@ mod tests {
         let longest = ControlPayload::new(&[7; 125]).unwrap();
         assert_eq!(control_frame(OpCode::Close, &longest, Some([0; 4])).as_ref().len(), ControlFrame::MAX_LEN);
         assert_eq!(ControlPayload::new(&[7; 126]), Err(FrameError::LongControl));
+    }
+
+    #[test]
+    fn pings_are_answered_in_order_and_the_oldest_of_too_many_are_not() {
+        let ping = |n: u8| ControlPayload::new(&[n]).unwrap();
+        let mut unanswered = Unanswered::default();
+        unanswered.extend((0..20).map(ping));
+        assert_eq!(unanswered.pop(), Some(ping(4)));
+        unanswered.push(ping(20));
+        let rest: Vec<_> = unanswered.into_iter().map(|ping| ping[0]).collect();
+        assert_eq!(rest, Vec::from_iter(5..=20));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(crate) struct PumpConfig {
     pub(crate) half_close_guard: Duration,
     /// The bound of what is only courtesy: telling a violator why, shutting down a socket, reading it to its end.
     pub(crate) farewell: Duration,
+    /// How long a side that broke the framing still gets what the other one says, before it is told.
+    pub(crate) last_words: Duration,
     /// How fast may be read, both directions together.
     pub(crate) throttle: Throttle,
     /// Where it is counted what goes through.
@@ -68,6 +70,7 @@ impl Default for PumpConfig {
             dead_after: Duration::from_secs(150),
             half_close_guard: Duration::from_secs(60),
             farewell: Duration::from_secs(5),
+            last_words: Duration::from_millis(250),
             throttle: Throttle::default(),
             meter: Meter::default(),
         }

@@ -265,6 +265,51 @@ async fn a_frame_that_breaks_the_protocol_fails_the_connection_and_the_relay_is_
 }
 
 #[tokio::test]
+async fn every_ping_is_answered_ahead_of_what_is_said_after_it() {
+    let fake = FakeRelay::start().await;
+    let (connection, mut admitted) = connected(&fake, |sender| sender.keep_alive(None)).await;
+    let stream = admitted.ws.get_mut();
+    tokio::io::AsyncWriteExt::write_all(stream, b"\x89\x01a\x89\x01b\x01\x01q\x89\x01c\x80\x01?").soon().await.unwrap();
+    assert_eq!(connection.receive().soon().await.unwrap(), Some("q?".into()));
+    connection.send("answer").soon().await.unwrap();
+    for ping in [b"a", b"b", b"c"] {
+        assert_eq!(admitted.message().await, Message::Pong(ping[..].into()));
+    }
+    assert_eq!(admitted.message().await, Message::text("answer"));
+}
+
+#[tokio::test]
+async fn what_came_before_a_violation_is_received_and_can_be_answered() {
+    let fake = FakeRelay::start().await;
+    for (bytes, code) in [(&b"\x81\x01q\xC1\x01x"[..], 1002), (b"\x81\x01q\x88\x02\x03\xED", 1002)] {
+        let (connection, mut admitted) = connected(&fake, |sender| sender.keep_alive(Duration::from_secs(3600))).await;
+        tokio::io::AsyncWriteExt::write_all(admitted.ws.get_mut(), bytes).soon().await.unwrap();
+        assert_eq!(connection.receive().soon().await.unwrap(), Some("q".into()));
+        connection.send("answer").soon().await.unwrap();
+        assert_eq!(connection.receive().soon().await.unwrap_err().kind(), ErrorKind::Protocol);
+        assert_eq!(admitted.message().await, Message::text("answer"));
+        let Message::Close(Some(close)) = admitted.message().await else { panic!("no Close for {bytes:?}") };
+        assert_eq!(u16::from(close.code), code);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_was_told_of_its_violation_is_not_waited_for_long() {
+    let fake = FakeRelay::start().await;
+    let (connection, mut admitted) = connected(&fake, |sender| sender.close_timeout(Duration::from_secs(3600))).await;
+    // In the middle of a frame: a Close of the peer's could not even be seen.
+    let stream = admitted.ws.get_mut();
+    tokio::io::AsyncWriteExt::write_all(stream, b"\x81\x7E\x10\x00\xFF").soon().await.unwrap();
+    assert_eq!(connection.receive().soon().await.unwrap_err().kind(), ErrorKind::Protocol);
+    let Message::Close(Some(close)) = admitted.message().await else { panic!("no Close") };
+    assert_eq!(u16::from(close.code), 1007);
+    // The answer of the library that plays the peer is part of that frame.
+    let _ = futures_util::SinkExt::flush(&mut admitted.ws).soon().await;
+    let end = tokio::io::AsyncReadExt::read_u8(admitted.ws.get_mut()).soon().await.unwrap_err();
+    assert!(matches!(end.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset), "{end}");
+}
+
+#[tokio::test]
 async fn nothing_follows_a_half_close_not_even_a_ping() {
     let fake = FakeRelay::start().await;
     let (connection, mut admitted) = connected(&fake, |sender| sender.keep_alive(Duration::from_millis(5))).await;

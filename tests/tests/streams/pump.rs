@@ -159,6 +159,8 @@ async fn a_reader_that_stalls_gets_one_pong_for_the_newest_ping() {
 #[tokio::test]
 async fn who_breaks_the_framing_is_told_1002_and_the_other_is_cut() {
     for relay in setup::plain_and_tls().await {
+        // Each takes a moment, in which the other side could still answer what came before.
+        let mut verdicts = Vec::new();
         for (what, bytes) in [
             ("a reserved bit", frame(0xC0 | op::TEXT, b"x")),
             ("another reserved bit", frame(0x90 | op::TEXT, b"x")),
@@ -180,15 +182,18 @@ async fn who_breaks_the_framing_is_told_1002_and_the_other_is_cut() {
                 let (mut violator, mut other) = if listener_violates { (accepted, sender) } else { (sender, accepted) };
                 violator.send(&text("before")).await;
                 assert_eq!(other.text().await, "before");
-                println!("{what}");
                 violator.send(&bytes).await;
-                let (code, reason) = violator.close().await;
-                assert_eq!(code, Some(1002), "{what}");
-                assert!(!reason.is_empty(), "{what}");
-                assert_eq!(violator.next().await, Seen::Eof, "{what}: the explanation was not overtaken by a reset");
-                assert_eq!(other.end().await, Seen::Reset, "{what}");
+                verdicts.push(async move {
+                    let (code, reason) = violator.close().await;
+                    assert_eq!(code, Some(1002), "{what}");
+                    assert!(!reason.is_empty(), "{what}");
+                    let end = violator.next().await;
+                    assert_eq!(end, Seen::Eof, "{what}: the explanation was not overtaken by a reset");
+                    assert_eq!(other.end().await, Seen::Reset, "{what}");
+                });
             }
         }
+        futures_util::future::join_all(verdicts).await;
         setup::no_connection(&relay).await;
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use xshell::{Shell, cmd};
 
-use crate::setup::{Stamp, programs};
+use crate::setup::{self, Stamp};
 
 /// The last Debian with Python 2.
 const RELEASE: &str = "bullseye";
@@ -44,7 +44,7 @@ impl Suite {
             contents: format!("recipe {RECIPE}\n{mirror} {RELEASE} {PACKAGES}\n{requirements}"),
         };
         if !stamp.is_current(sh) {
-            programs::require(sh, programs::AUTOBAHN)?;
+            setup::for_autobahn(sh)?;
             sh.remove_path(&stamp.file)?;
             install(sh, &root, &mirror, &requirements)?;
             stamp.write(sh)?;

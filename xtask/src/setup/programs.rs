@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use xshell::{Shell, cmd};
 
 /// A C compiler is not among them although aws-lc-sys needs one: this program was linked by it.
-pub(crate) const TESTS: &[Program] = &[
+pub(super) const FOR_TESTS: &[Program] = &[
     Program {
         name: "certutil",
         probe: Probe::OnPath("certutil"),
@@ -82,7 +82,7 @@ pub(crate) const TESTS: &[Program] = &[
 ];
 
 /// What makes the root file system in which the Autobahn suite lives.
-pub(crate) const AUTOBAHN: &[Program] = &[
+pub(super) const FOR_AUTOBAHN: &[Program] = &[
     Program {
         name: "mmdebstrap",
         probe: Probe::OnPath("mmdebstrap"),
@@ -97,7 +97,7 @@ pub(crate) const AUTOBAHN: &[Program] = &[
     },
 ];
 
-pub(crate) struct Program {
+pub(super) struct Program {
     name: &'static str,
     probe: Probe,
     from: Source,
@@ -137,7 +137,7 @@ impl Program {
 }
 
 /// Makes sure that all of these programs are there.
-pub(crate) fn require(sh: &Shell, programs: &'static [Program]) -> Result<()> {
+pub(super) fn require(sh: &Shell, programs: &'static [Program]) -> Result<()> {
     // Debian keeps `ip` and `nft` where an ordinary user's PATH does not look.
     let path = sh.var("PATH").unwrap_or_default();
     sh.set_var("PATH", format!("{path}:/usr/sbin:/sbin"));

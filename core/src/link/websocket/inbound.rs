@@ -34,6 +34,8 @@ pub(super) struct Inbound {
     pieces: VecDeque<Piece>,
     queued: usize,
     closed: Option<Option<CloseFrame>>,
+    /// A rule that the peer broke behind the pieces that wait.
+    broken: Option<FrameError>,
     received: u64,
     delivered: u64,
     confirmed: u64,
@@ -54,6 +56,7 @@ impl Inbound {
             pieces: VecDeque::new(),
             queued: 0,
             closed: None,
+            broken: None,
             received: 0,
             delivered: 0,
             confirmed: 0,
@@ -108,8 +111,13 @@ impl Inbound {
     ) -> Poll<Result<(), Broken>> {
         loop {
             let before = self.pieces.len();
-            self.decode(outbound).map_err(Broken::Frame)?;
-            if self.pieces.len() > before || self.closed.is_some() || !self.has_room() {
+            self.decode(outbound);
+            if let Some(error) = self.broken
+                && self.pieces.is_empty()
+            {
+                return Poll::Ready(Err(Broken::Frame(error)));
+            }
+            if self.pieces.len() > before || self.broken.is_some() || self.closed.is_some() || !self.has_room() {
                 return Poll::Ready(Ok(()));
             }
             if self.input.capacity() - self.input.len() < READ_SIZE / 4 {
@@ -140,8 +148,14 @@ impl Inbound {
         }
     }
 
-    /// Decodes what is in `input`, as far as there is room for pieces.
-    fn decode(&mut self, outbound: &mut Outbound) -> Result<(), FrameError> {
+    /// Decodes what is in `input`, as far as there is room for pieces and no rule is broken.
+    fn decode(&mut self, outbound: &mut Outbound) {
+        if self.broken.is_none() {
+            self.broken = self.try_decode(outbound).err();
+        }
+    }
+
+    fn try_decode(&mut self, outbound: &mut Outbound) -> Result<(), FrameError> {
         while self.closed.is_none() && self.has_room() && !self.input.is_empty() {
             let decoded = self.decoder.decode(&self.input)?;
             let Some(event) = decoded.event else {

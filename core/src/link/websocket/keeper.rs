@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind};
 /// either, and only shows from time to time that it lives. With the silence before it, the relay's own patience.
 const STALL_PATIENCE: Duration = Duration::from_secs(130);
 
-/// After both sides have closed, how long we wait for the server to close TCP first.
+/// After both sides have closed, or the peer was told that it broke a rule, how long we wait for the server to close TCP first.
 const TCP_CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The keeper task: one for each link, asleep unless something is left to do.
@@ -51,8 +51,8 @@ enum Step {
 /// The keeper finishes a closed socket; `progress` at the last look tells whether the peer still moves.
 struct Ending {
     progress: u64,
-    /// Both sides have closed: only TCP's own end is awaited.
-    both_closed: bool,
+    /// Both sides have closed, or the peer was told why we do not listen any more: only TCP's own end is awaited.
+    over: bool,
 }
 
 impl Shared {
@@ -62,13 +62,13 @@ impl Shared {
         if state.socket.is_none() {
             return Poll::Ready(Step::Finished);
         }
-        let both_closed = state.outbound.is_closed() && state.inbound.closed().is_some();
-        if (both_closed || (state.released && state.outbound.is_closed()))
-            && ending.as_ref().is_none_or(|ending| ending.both_closed != both_closed)
+        let over = state.outbound.is_closed() && (state.inbound.closed().is_some() || state.failure.is_some());
+        if (over || (state.released && state.outbound.is_closed()))
+            && ending.as_ref().is_none_or(|ending| ending.over != over)
         {
             let progress = state.progress();
-            *ending = Some(Ending { progress, both_closed });
-            let limit = if both_closed { TCP_CLOSE_LIMIT } else { self.settings.close_timeout };
+            *ending = Some(Ending { progress, over });
+            let limit = if over { TCP_CLOSE_LIMIT } else { self.settings.close_timeout };
             return Poll::Ready(Step::Deadline(self.env.now() + limit));
         }
         if ending.is_some() || state.watching || !state.outbound.is_flushed() {
@@ -137,8 +137,8 @@ impl Shared {
     fn check_ending(&self, ending: &mut Ending) -> Option<Instant> {
         let mut state = self.lock();
         let progress = state.progress();
-        if progress == ending.progress || ending.both_closed {
-            if ending.both_closed && state.outbound.is_flushed() {
+        if progress == ending.progress || ending.over {
+            if ending.over && state.outbound.is_flushed() {
                 state.socket = None;
             } else {
                 state.end(Error::new(ErrorKind::Timeout, "the peer did not close the connection in time"));

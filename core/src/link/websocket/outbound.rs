@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 
 use super::Piece;
 use crate::env::{BoxSocket, Env};
-use crate::ws::{self, CloseFrame, ControlPayload, FrameHeader, Mask, MessageKind, OpCode};
+use crate::ws::{self, CloseFrame, ControlPayload, FrameHeader, Mask, MessageKind, OpCode, Unanswered};
 
 /// New pieces are taken while fewer bytes than this wait.
 const HIGH_WATER: usize = 64 * 1024;
@@ -25,8 +25,8 @@ pub(super) struct Outbound {
     body: Body,
     /// A message was begun and not ended, so the next data frame is a continuation.
     in_message: bool,
-    /// The newest ping of the peer that was not answered yet.
-    pong: Option<ControlPayload>,
+    /// Pings of the peer.
+    pings: Unanswered,
     /// The claim of a ping that was not sent yet.
     ping: Option<u64>,
     closed: bool,
@@ -55,7 +55,7 @@ impl Outbound {
             output: BytesMut::new(),
             body: Body::None,
             in_message: false,
-            pong: None,
+            pings: Unanswered::default(),
             ping: None,
             closed: false,
             pending_close: None,
@@ -75,7 +75,7 @@ impl Outbound {
         !self.unflushed
             && matches!(self.body, Body::None)
             && self.output.is_empty()
-            && self.pong.is_none()
+            && self.pings.is_empty()
             && self.ping.is_none()
             && self.pending_close.is_none()
     }
@@ -103,6 +103,8 @@ impl Outbound {
 
     /// Takes over one frame's worth of a message. Only while [`has_room`](Self::has_room).
     pub(super) fn push(&mut self, piece: Piece) {
+        // An answer goes ahead of what was said after its ping came.
+        self.queue_pongs();
         let opcode = match (self.in_message, piece.kind) {
             (true, _) => OpCode::Continuation,
             (false, MessageKind::Text) => OpCode::Text,
@@ -130,9 +132,9 @@ impl Outbound {
         };
     }
 
-    /// Queues a pong; only the newest unanswered ping is answered (RFC 6455 5.5.3).
-    pub(super) fn pong(&mut self, payload: ControlPayload) {
-        self.pong = Some(payload);
+    /// Answers a ping.
+    pub(super) fn pong(&mut self, ping: ControlPayload) {
+        self.pings.push(ping);
     }
 
     /// Queues a ping that carries a claim.
@@ -191,9 +193,7 @@ impl Outbound {
 
     /// Control frames join at a frame border: `output` holds whole frames and no payload follows it.
     fn queue_control(&mut self) {
-        if let Some(payload) = self.pong.take() {
-            self.push_control(OpCode::Pong, &payload);
-        }
+        self.queue_pongs();
         if let Some(claim) = self.ping.take() {
             // Eight bytes always fit.
             let payload = ControlPayload::new(&claim.to_be_bytes()).unwrap_or_default();
@@ -201,6 +201,15 @@ impl Outbound {
         }
         if let Some(frame) = self.pending_close.take() {
             self.push_control(OpCode::Close, &frame.map_or(ControlPayload::EMPTY, |frame| frame.encode()));
+        }
+    }
+
+    /// While there is room: a peer that does not take the answers gets fewer of them.
+    fn queue_pongs(&mut self) {
+        while self.output.len() < HIGH_WATER
+            && let Some(ping) = self.pings.pop()
+        {
+            self.push_control(OpCode::Pong, &ping);
         }
     }
 

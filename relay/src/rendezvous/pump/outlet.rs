@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use hybridrelay::env::BoxSocket;
-use hybridrelay::ws::{ControlFrame, ControlPayload, FrameHeader, OpCode, control_frame};
+use hybridrelay::ws::{ControlFrame, ControlPayload, FrameHeader, OpCode, Unanswered, control_frame};
 use tokio::io::AsyncWrite;
 
 use super::pool::Lease;
@@ -38,7 +38,7 @@ struct Chunk {
 struct Controls {
     /// A frame of which this much is written: nothing else may come in between.
     writing: Option<(ControlFrame, usize)>,
-    pong: Option<ControlPayload>,
+    pings: Unanswered,
     ping: bool,
     close: Option<ControlPayload>,
 }
@@ -100,10 +100,12 @@ impl Outlet {
         self.chunk = Some(Chunk { buffer, at: output.start, end: output.end, border: rewritten.border });
     }
 
-    /// Answers a Ping. Only the newest is answered: that is enough (RFC 6455 5.5.3) and bounded.
-    pub(super) fn pong(&mut self, payload: ControlPayload) {
-        if let Some(controls) = self.controls() {
-            controls.pong = Some(payload);
+    /// Answers Pings.
+    pub(super) fn answer(&mut self, pings: Unanswered) {
+        if !pings.is_empty()
+            && let Some(controls) = self.controls()
+        {
+            controls.pings.extend(pings);
         }
     }
 
@@ -196,9 +198,9 @@ impl Outlet {
             None => !self.open,
         };
         if !at_border {
-            return controls.pong.is_some() || controls.ping;
+            return !controls.pings.is_empty() || controls.ping;
         }
-        let frame = if let Some(payload) = controls.pong.take() {
+        let frame = if let Some(payload) = controls.pings.pop() {
             control_frame(OpCode::Pong, &payload, None)
         } else if std::mem::take(&mut controls.ping) {
             control_frame(OpCode::Ping, &ControlPayload::EMPTY, None)
@@ -217,7 +219,7 @@ impl Outlet {
     fn control_written(&mut self) {
         if let Some(controls) = &mut self.controls {
             controls.writing = None;
-            if controls.pong.is_none() && !controls.ping && controls.close.is_none() {
+            if controls.pings.is_empty() && !controls.ping && controls.close.is_none() {
                 self.controls = None;
             }
         }

@@ -25,8 +25,17 @@ pub(super) struct Pair<'a> {
     first_close: Option<(Party, Option<u16>)>,
     first_lost: Option<Party>,
     ended: Option<Ended>,
+    violation: Option<Violation>,
     /// Set when the pair ends otherwise than by two Closes: whoever is still here then is aborted.
     deadline: Option<Instant>,
+}
+
+/// A side that broke the framing and was not told yet: what the other side was about to answer still reaches it.
+#[derive(Clone, Copy)]
+struct Violation {
+    by: Party,
+    error: FrameError,
+    until: Instant,
 }
 
 impl<'a> Pair<'a> {
@@ -41,6 +50,7 @@ impl<'a> Pair<'a> {
             first_close: None,
             first_lost: None,
             ended: None,
+            violation: None,
             deadline: None,
         }
     }
@@ -149,15 +159,12 @@ impl<'a> Pair<'a> {
 
     /// Passes one buffer on.
     fn relay(&mut self, from: Party, input: Input, cx: &mut Context<'_>, now: Instant) {
+        let convicting = self.violation.is_some();
         let (source, sink) = self.direction(from);
         let Input { mut buffer, end } = input;
-        let rewritten = match source.rewriter.rewrite(&mut buffer[..end]) {
-            Ok(rewritten) => rewritten,
-            Err(error) => return self.violated(from, error, now),
-        };
-        if let Some(ping) = rewritten.ping {
-            source.outlet.pong(ping);
-        }
+        let mut rewritten = source.rewriter.rewrite(&mut buffer[..end]);
+        source.outlet.answer(std::mem::take(&mut rewritten.pings));
+        let (close, violation) = (rewritten.close, rewritten.violation);
         if !rewritten.output.is_empty() {
             if sink.outlet.is_lost() {
                 return self.undeliverable(from.other());
@@ -166,8 +173,15 @@ impl<'a> Pair<'a> {
         } else {
             drop(buffer);
         }
-        if let Some(close) = rewritten.close {
+        if let Some(error) = violation {
             source.closed = true;
+            self.violated(from, error, now);
+        } else if let Some(close) = close {
+            source.closed = true;
+            if convicting {
+                // Who broke the framing is told that instead.
+                return;
+            }
             sink.outlet.close(close);
             // The rewriter has checked the payload, so there is no error to lose.
             let code = close.close_code().ok().flatten();
@@ -197,7 +211,7 @@ impl<'a> Pair<'a> {
 
     /// A side's stream has ended, or failed.
     fn lost(&mut self, party: Party, failed: bool) {
-        let winding_down = self.deadline.is_some();
+        let winding_down = self.deadline.is_some() || self.violation.is_some();
         let (side, other) = self.direction(party);
         if side.closed {
             side.end_input();
@@ -232,18 +246,30 @@ impl<'a> Pair<'a> {
     /// A side closed and then vanished while the other still spoke to it: what was said is lost, and whoever said it has
     /// to know. While the relay ends the pair, it is expected.
     fn undeliverable(&mut self, to: Party) {
-        if self.deadline.is_some() {
+        if self.deadline.is_some() || self.violation.is_some() {
             return self.side(to).go();
         }
         self.ended = Some(Ended::Aborted(to));
         self.abort_both();
     }
 
-    /// A side broke the framing: it is told, the other is aborted.
+    /// A side broke the framing. What it had said before is delivered, and answers to that have a little time to come.
     fn violated(&mut self, by: Party, error: FrameError, now: Instant) {
         self.ended.get_or_insert(Ended::Violation { by, error });
+        self.violation.get_or_insert(Violation { by, error, until: now + self.config.last_words });
+    }
+
+    /// The side that broke the framing is told so, the other is aborted.
+    fn convict(&mut self, Violation { by, error, .. }: Violation, now: Instant) {
+        self.violation = None;
         self.side(by.other()).abort();
         self.dismiss(by, CloseFrame { code: error.close_code(), reason: error.to_string() }, now);
+    }
+
+    /// Whether nothing more is said to a side that broke the framing, or it does not listen.
+    fn is_said(&mut self, Violation { by, until, .. }: Violation, now: Instant) -> bool {
+        let (violator, other) = self.direction(by);
+        now >= until || other.closed || other.is_gone() || violator.outlet.is_lost()
     }
 
     /// A side did not answer the other's Close, nor say anything else (protocol.md 6.3).
@@ -281,6 +307,12 @@ impl<'a> Pair<'a> {
     fn look_at_the_clock(&mut self, now: Instant) -> bool {
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             self.abort_both();
+            return true;
+        }
+        if let Some(violation) = self.violation
+            && self.is_said(violation, now)
+        {
+            self.convict(violation, now);
             return true;
         }
         let mut acted = false;
@@ -345,7 +377,7 @@ impl<'a> Pair<'a> {
     }
 
     fn next_due(&mut self) -> Option<Instant> {
-        let mut due = self.deadline;
+        let mut due = self.violation.map(|violation| violation.until).into_iter().chain(self.deadline).min();
         for party in [Party::Sender, Party::Listener] {
             let side = self.side(party);
             let (leaving_until, throttled_until) = (side.leaving_until(), side.throttled_until);

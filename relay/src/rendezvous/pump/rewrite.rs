@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use hybridrelay::ws::{ControlPayload, Decoded, Decoder, Event, FrameError, FrameHeader, OpCode, Role};
+use hybridrelay::ws::{ControlPayload, Decoded, Decoder, Event, FrameError, FrameHeader, OpCode, Role, Unanswered};
 
 use super::Traffic;
 use super::pool::HEADROOM;
@@ -42,10 +42,12 @@ pub(super) struct Rewritten {
     pub(super) border: usize,
     /// Whether the output ends inside a frame.
     pub(super) open: bool,
-    /// The newest Ping, to be answered.
-    pub(super) ping: Option<ControlPayload>,
+    /// Pings, to be answered.
+    pub(super) pings: Unanswered,
     /// A Close, checked for its framing. What follows it was not looked at.
     pub(super) close: Option<ControlPayload>,
+    /// The rule that is broken behind all this.
+    pub(super) violation: Option<FrameError>,
 }
 
 impl Rewriter {
@@ -70,13 +72,19 @@ impl Rewriter {
     }
 
     /// Rewrites `buf`, which holds input behind [`HEADROOM`].
-    pub(super) fn rewrite(&mut self, buf: &mut [u8]) -> Result<Rewritten, FrameError> {
+    pub(super) fn rewrite(&mut self, buf: &mut [u8]) -> Rewritten {
         let mut output = None;
         let open_before = self.open;
-        let (mut ping, mut close) = (None, None);
+        let (mut pings, mut close, mut violation) = (Unanswered::default(), None, None);
         let mut at = HEADROOM;
         loop {
-            let Decoded { consumed, event } = self.decoder.decode(&buf[at..])?;
+            let Decoded { consumed, event } = match self.decoder.decode(&buf[at..]) {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    violation = Some(error);
+                    break;
+                }
+            };
             match event {
                 None => break,
                 Some(Event::Frame { opcode, fin, len, .. }) => {
@@ -113,11 +121,13 @@ impl Rewriter {
                         }
                     }
                 }
-                Some(Event::Ping(payload)) => ping = Some(payload),
+                Some(Event::Ping(payload)) => pings.push(payload),
                 Some(Event::Pong(_)) => {}
                 Some(Event::Close(payload)) => {
-                    payload.close_code()?;
-                    close = Some(payload);
+                    match payload.close_code() {
+                        Ok(_) => close = Some(payload),
+                        Err(error) => violation = Some(error),
+                    }
                     break;
                 }
             }
@@ -126,7 +136,7 @@ impl Rewriter {
         let output = output.unwrap_or(HEADROOM..HEADROOM);
         // A frame that was open goes on at the front of the output, and passes whole: the rest of it fits an index.
         let border = output.start + open_before as usize;
-        Ok(Rewritten { output, border, open: self.open > 0, ping, close })
+        Rewritten { output, border, open: self.open > 0, pings, close, violation }
     }
 }
 
@@ -171,7 +181,8 @@ mod tests {
 
     fn rewrite(rewriter: &mut Rewriter, input: &[u8]) -> (Vec<u8>, Rewritten, usize) {
         let mut buf = [&[0; HEADROOM], input].concat();
-        let rewritten = rewriter.rewrite(&mut buf).expect("the input is valid");
+        let rewritten = rewriter.rewrite(&mut buf);
+        assert_eq!(rewritten.violation, None, "the input is valid");
         (buf[rewritten.output.clone()].to_vec(), rewritten, buf.len())
     }
 
@@ -244,7 +255,8 @@ mod tests {
                 .concat();
         let (output, rewritten, _) = rewrite(&mut Rewriter::new(), &input);
         assert_eq!(output, b"\x81\x01a");
-        assert_eq!(rewritten.ping.as_deref(), Some(&b"new"[..]));
+        let pings: Vec<_> = rewritten.pings.into_iter().map(|ping| ping.to_vec()).collect();
+        assert_eq!(pings, [b"old", b"new"]);
         assert_eq!(rewritten.close, Some(*CLOSE_1000));
     }
 

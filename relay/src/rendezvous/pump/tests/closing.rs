@@ -151,6 +151,48 @@ fn a_side_that_closes_and_ends_tcp_still_gets_an_orderly_end() {
 }
 
 #[test]
+fn what_was_said_before_a_violation_is_delivered_and_its_answer_comes_back() {
+    for party in [Party::Sender, Party::Listener] {
+        play(async |_, Running { sender, listener, pump, .. }| {
+            let (mut violator, mut other) = match party {
+                Party::Sender => (sender, listener),
+                Party::Listener => (listener, sender),
+            };
+            violator.write(&[masked(true, OpCode::Text, b"question"), b"\xC1\x80\0\0\0\0".to_vec()].concat()).await;
+            other.expect(OpCode::Text, "question").await;
+            other.text("answer").await;
+            violator.expect(OpCode::Text, "answer").await;
+            violator.expect_close(1002).await;
+            other.expect_reset().await;
+            drop(violator);
+            assert_eq!(ended(pump).await, Ended::Violation { by: party, error: FrameError::ReservedBits });
+        });
+    }
+}
+
+#[test]
+fn who_broke_the_framing_is_told_at_once_when_the_other_has_nothing_more_to_say() {
+    for abort in [false, true] {
+        play(async |sim, Running { mut sender, mut listener, pump, .. }| {
+            sender.write(b"\xC1\x80\0\0\0\0").await;
+            let before = sim.env("relay").now();
+            if abort {
+                listener.abort();
+                sender.expect_close(1002).await;
+            } else {
+                listener.close(1000, "").await;
+                sender.expect_close(1002).await;
+                listener.expect_reset().await;
+            }
+            assert!(sim.env("relay").now() - before < Duration::from_millis(250));
+            drop(sender);
+            let error = FrameError::ReservedBits;
+            assert_eq!(ended(pump).await, Ended::Violation { by: Party::Sender, error });
+        });
+    }
+}
+
+#[test]
 fn a_violation_is_told_to_the_violator_and_aborts_the_other() {
     let invalid_close = masked(true, OpCode::Close, &1005u16.to_be_bytes());
     let half_a_code = masked(true, OpCode::Close, &[3]);

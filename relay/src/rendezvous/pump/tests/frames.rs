@@ -56,10 +56,13 @@ fn a_ping_is_answered_by_the_relay_and_goes_no_further() {
 }
 
 #[test]
-fn of_pings_that_come_together_the_newest_is_answered() {
+fn pings_that_come_together_are_answered_in_their_order_sixteen_at_most() {
     play(async |sim, Running { mut sender, .. }| {
-        sender.write(&[masked(true, OpCode::Ping, b"old"), masked(true, OpCode::Ping, b"new")].concat()).await;
-        sender.expect(OpCode::Pong, "new").await;
+        let pings: Vec<_> = (0..20_u8).map(|n| masked(true, OpCode::Ping, &[n])).collect();
+        sender.write(&pings.concat()).await;
+        for n in 4..20 {
+            sender.expect(OpCode::Pong, [n]).await;
+        }
         sender.expect_silence(&sim).await;
     });
 }
