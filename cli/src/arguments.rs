@@ -5,6 +5,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::connect::ConnectArguments;
 use crate::demo::DemoArguments;
 use crate::listen::ListenArguments;
+use crate::manual::{CompletionsArguments, ManArguments};
 use crate::serve::ServeArguments;
 use crate::token::TokenArguments;
 
@@ -51,6 +52,10 @@ pub(crate) enum Command {
     Token(TokenArguments),
     /// Show a relay, a listener and a sender at work on this machine
     Demo(DemoArguments),
+    /// Write completions for a shell
+    Completions(CompletionsArguments),
+    /// Write manual pages
+    Man(ManArguments),
 }
 
 #[derive(Args)]

@@ -12,11 +12,13 @@ mod destination;
 mod failure;
 mod listen;
 mod logging;
+mod manual;
 mod relay;
 mod serve;
 mod signals;
 mod state;
 mod stdio;
+mod supervisor;
 mod token;
 mod units;
 
@@ -52,6 +54,8 @@ fn run(arguments: Arguments, console: Console) -> Result<(), Failure> {
             Command::Connect(arguments) => connect::run(arguments, console).await,
             Command::Token(arguments) => token::run(arguments),
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Completions(arguments) => manual::completions(&arguments),
+            Command::Man(arguments) => manual::man(arguments),
         }
     });
     // A thread that waits for standard input cannot be stopped and must not keep the process.

@@ -1,6 +1,8 @@
 //! `serve`: the relay.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use hybridrelay_relay::dev_ca::DevCa;
 use hybridrelay_relay::{
     AutoCreate, MemoryStore, Namespace, Relay, RelayBuilder, RelayHandle, Rights, Rule, WebSocketPaths,
 };
+use nix::fcntl::Flock;
 use serde_json::json;
 
 use crate::console::Console;
@@ -17,6 +20,7 @@ use crate::failure::Failure;
 use crate::listen::connections;
 use crate::signals::{self, Signals};
 use crate::state;
+use crate::supervisor::Supervisor;
 use crate::units::parse_duration;
 
 mod endpoint;
@@ -63,6 +67,10 @@ pub(crate) struct ServeArguments {
     /// Reserved: this version answers every request there with 404.
     #[arg(long, value_name = "URL")]
     admin: Option<Endpoint>,
+
+    /// Serve metrics in plain text at http://ADDR/metrics, for an address that only you reach
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
 
     /// Directory for the certificate authority and the key
     ///
@@ -116,7 +124,10 @@ pub(crate) async fn run(arguments: ServeArguments, console: Console) -> Result<(
     }
     let env = Env::system();
     let mut signals = Signals::catch()?;
+    let supervisor = Supervisor::from_environment();
+    raise_descriptor_limit();
     let directory = state::prepare(&state::directory(arguments.state)?)?;
+    let lock = lock(&directory, &mut signals).await?;
     let key = state::key(&env, &directory, arguments.key)?;
 
     let sockets = bind(&env, &arguments.listen, arguments.admin).await?;
@@ -126,20 +137,50 @@ pub(crate) async fn run(arguments: ServeArguments, console: Console) -> Result<(
         let text = "the certificate authority was made anew for the host names; clients must trust the new one";
         console.event("authorityReplaced", json!({"caFile": ca.ca_file()}), text);
     }
-    let ready = ready(&sockets, &arguments.hostname, &directory, key);
+    drop(lock);
+    let mut ready = ready(&sockets, &arguments.hostname, &directory, key);
     let _admin = on(Relay::builder(), sockets.admin, &ca).build().start().await?;
     let policy = AutoCreate { public: arguments.public, websocket: WebSocketPaths::AnyPath, limit: 0 };
     let namespace = Namespace::new(&ready.namespace)
         .with_rule(Rule::new(RULE, Rights::MANAGE, &ready.key))
         .with_auto_create(policy);
     let builder = Relay::builder().store(MemoryStore::new([namespace]));
+    let builder = arguments.metrics.into_iter().fold(builder, RelayBuilder::metrics_listen);
     let relay =
         sockets.listen.into_iter().fold(builder, |builder, bound| on(builder, bound, &ca)).build().start().await?;
 
+    ready.metrics = relay.metrics_addr().map(|address| format!("http://{address}/metrics"));
     announce(&ready, arguments.ready)?;
-    signals.next().await;
-    drain(relay, arguments.drain, signals, console).await;
+    supervisor.ready(&format!("listening on {}", ready.listen.join(" ")));
+    tokio::select! {
+        _ = signals.next() => {}
+        () = supervisor.watch(&env) => {}
+    }
+    let draining = drain(relay, arguments.drain, signals, console, &supervisor);
+    tokio::select! {
+        () = draining => {}
+        () = supervisor.watch(&env) => {}
+    }
     Ok(())
+}
+
+/// As many descriptors as may be: a relayed connection takes two.
+fn raise_descriptor_limit() {
+    match hybridrelay_relay::raise_descriptor_limit() {
+        Ok(limit) => tracing::info!("this process may have {limit}"),
+        Err(error) => tracing::warn!(%error, "the limit of descriptors stays as it is"),
+    }
+}
+
+/// The lock of the state directory. A signal ends the wait for it, and the process.
+async fn lock(directory: &Path, signals: &mut Signals) -> Result<Flock<File>, Failure> {
+    let directory = directory.to_owned();
+    tokio::select! {
+        locked = tokio::task::spawn_blocking(move || state::lock(&directory)) => {
+            locked.map_err(|error| Failure::io("the state directory cannot be locked", &io::Error::other(error)))?
+        }
+        signal = signals.next() => signals::exit_by(signal),
+    }
 }
 
 /// The sockets of a relay.
@@ -201,6 +242,7 @@ fn ready(sockets: &Sockets, hostnames: &[String], directory: &Path, key: String)
         key_name: RULE,
         key,
         admin: sockets.admin.endpoint.to_string(),
+        metrics: None,
     }
 }
 
@@ -217,8 +259,9 @@ fn announce(ready: &Ready, form: Form) -> Result<(), Failure> {
 }
 
 /// Ends the relay in good order, or at once by another signal.
-async fn drain(relay: RelayHandle, limit: Duration, mut signals: Signals, console: Console) {
+async fn drain(relay: RelayHandle, limit: Duration, mut signals: Signals, console: Console, supervisor: &Supervisor) {
     let open = relay.connections();
+    supervisor.stopping(limit, &format!("waiting for {} to end", connections(open)));
     if open > 0 {
         let text = format!("waiting for {} to end; another signal stops at once", connections(open));
         console.event("draining", json!({"connections": open}), &text);

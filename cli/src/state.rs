@@ -2,13 +2,15 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hybridrelay::env::Env;
 use hybridrelay_relay::dev_ca::{create_private_directory, write_private};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::failure::{Exit, Failure};
 
@@ -16,6 +18,8 @@ use crate::failure::{Exit, Failure};
 pub(crate) const CA_FILE: &str = "ca.pem";
 
 const KEY_FILE: &str = "key";
+
+const LOCK_FILE: &str = "lock";
 
 /// The longest key that clients accept (protocol.md 1.2).
 const MAX_KEY: usize = 256;
@@ -52,6 +56,15 @@ pub(crate) fn prepare(directory: &Path) -> Result<PathBuf, Failure> {
     directory.canonicalize().map_err(unusable)
 }
 
+/// Waits until no other process makes the state in this directory, and keeps them from it until dropped: two first starts at once would
+/// otherwise each make an authority and a key, of which one is lost.
+pub(crate) fn lock(directory: &Path) -> Result<Flock<fs::File>, Failure> {
+    let file = directory.join(LOCK_FILE);
+    let unusable = |error: io::Error| Failure::io(format!("{} cannot be locked", file.display()), &error);
+    let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&file);
+    Flock::lock(opened.map_err(unusable)?, FlockArg::LockExclusive).map_err(|(_, error)| unusable(error.into()))
+}
+
 /// The certificate of the authority in the state directory at home, if there is one.
 pub(crate) fn home_ca() -> Option<Vec<u8>> {
     fs::read(home_directory()?.join(CA_FILE)).ok()
@@ -68,7 +81,7 @@ pub(crate) fn key(env: &Env, directory: &Path, given: Option<String>) -> Result<
             let message = format!("the key in {} {why}", file.display());
             Failure::new(Exit::Failed, "InvalidArgument", message).with_advice("remove the file to get a new key")
         }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = STANDARD.encode(env.random::<32>());
             write_private(&file, &key)?;
             Ok(key)

@@ -19,6 +19,9 @@ pub(super) struct Ready {
     pub(super) key_name: &'static str,
     pub(super) key: String,
     pub(super) admin: String,
+    /// Only if they are served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) metrics: Option<String>,
 }
 
 impl Ready {
@@ -34,10 +37,12 @@ impl Ready {
         if Path::new(&self.ca_file).parent() != home().as_deref() {
             variables.push_str(&format!(" HYBRIDRELAY_EXTRA_CA={}", quote(&self.ca_file)));
         }
+        let metrics = self.metrics.iter().map(|metrics| format!(", metrics {metrics}"));
+        let also: String = [format!("admin {}", self.admin)].into_iter().chain(metrics).collect();
         format!(
-            "listening  {}  (admin {})\nCA         {}\nexport {variables}\n{} listen hello --echo",
+            "listening  {}  ({})\nCA         {}\nexport {variables}\n{} listen hello --echo",
             self.listen.join("  "),
-            self.admin,
+            also,
             self.ca_file,
             program(),
         )
@@ -62,6 +67,7 @@ mod tests {
             key_name: "RootManageSharedAccessKey",
             key: "k=".into(),
             admin: "https://127.0.0.1:9444".into(),
+            metrics: None,
         }
     }
 
