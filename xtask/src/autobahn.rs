@@ -82,7 +82,9 @@ fn as_sender(suite: &Suite, peer: &PathBuf, cases: &[String]) -> Result<String> 
         "exclude-cases": EXCLUDED,
         "exclude-agent-cases": {},
     });
-    let mut client = Running::start(&mut suite.command("fuzzingclient", &spec)?)?;
+    let mode = "fuzzingclient";
+    eprintln!("the suite is the sender; what it says goes to {}", suite.log(mode).display());
+    let mut client = Running::start(&mut suite.command(mode, &spec)?)?;
     let status = client.0.wait()?;
     ensure!(status.success(), "the suite failed as a sender: {status}");
     suite.report()
@@ -99,7 +101,9 @@ fn as_server(suite: &Suite, peer: &PathBuf, cases: &[String]) -> Result<String> 
         "exclude-cases": EXCLUDED,
         "exclude-agent-cases": {},
     });
-    let mut server = Running::start(&mut suite.command("fuzzingserver", &spec)?)?;
+    let mode = "fuzzingserver";
+    eprintln!("the suite is the server; what it says goes to {}", suite.log(mode).display());
+    let mut server = Running::start(&mut suite.command(mode, &spec)?)?;
     let mut knocks = 0;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if let Some(status) = server.0.try_wait()? {

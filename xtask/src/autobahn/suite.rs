@@ -1,5 +1,6 @@
 //! The suite itself: it needs CPython 2.7, which lives in a root file system of an older Debian, below `target/tools/autobahn`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,7 +65,14 @@ impl Suite {
         // It warns of its own age, and is told that a person reads along.
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("PYTHONUNBUFFERED", "1");
         command.env("PYTHONWARNINGS", "ignore");
+        // Thousands of lines, to be read when something is wrong.
+        command.stdout(File::create(self.log(mode))?);
         Ok(command)
+    }
+
+    /// What it says while it runs.
+    pub(crate) fn log(&self, mode: &str) -> PathBuf {
+        self.root.with_file_name(format!("{mode}.log"))
     }
 
     /// What came out: JSON.
@@ -111,7 +119,16 @@ fn install(sh: &Shell, root: &Path, mirror: &str, requirements: &str) -> Result<
     let proxies = ["http_proxy", "https_proxy", "no_proxy"];
     let proxies = proxies.iter().filter_map(|name| Some(format!("{name}={}", sh.var(name).ok()?)));
     let environment: Vec<_> = ["PATH=/usr/bin:/bin".to_owned(), pip, trust].into_iter().chain(proxies).collect();
-    let install = ["python2.7", "-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check"];
+    let install = [
+        "python2.7",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+        "--no-warn-script-location",
+    ];
     cmd!(
         sh,
         "chroot {root} env --ignore-environment {environment...} {install...} --no-deps --requirement /requirements.txt"

@@ -32,6 +32,12 @@ pub(super) const FOR_TESTS: &[Program] = &[
         why: "a SOCKS proxy between our own programs and the relay",
     },
     Program {
+        name: "groff",
+        probe: Probe::OnPath("groff"),
+        from: Source::Debian("groff-base"),
+        why: "it finds fault with manual pages",
+    },
+    Program {
         name: "ip",
         probe: Probe::OnPath("ip"),
         from: Source::Debian("iproute2"),
@@ -60,6 +66,12 @@ pub(super) const FOR_TESTS: &[Program] = &[
         probe: Probe::OnPath("squid"),
         from: Source::Debian("squid"),
         why: "an HTTP proxy between our own programs and the relay",
+    },
+    Program {
+        name: "systemd-analyze",
+        probe: Probe::OnPath("systemd-analyze"),
+        from: Source::Debian("systemd"),
+        why: "it finds fault with the service's unit",
     },
     Program {
         name: "tinyproxy",
