@@ -20,12 +20,14 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// The supervisor that the environment names.
     pub(crate) fn from_environment() -> Self {
-        let socket = env::var("NOTIFY_SOCKET").ok().filter(|name| !name.is_empty()).and_then(|name| {
-            connect(&name)
-                .inspect_err(|error| tracing::warn!(%error, "the service manager cannot be told anything"))
-                .ok()
-        });
-        Self { socket }
+        let name = env::var("NOTIFY_SOCKET").ok().filter(|name| !name.is_empty());
+        name.map_or(Self { socket: None }, |name| Self::at(&name))
+    }
+
+    fn at(name: &str) -> Self {
+        let socket = connect(name);
+        let socket = socket.inspect_err(|error| tracing::warn!(%error, "the service manager cannot be reached"));
+        Self { socket: socket.ok() }
     }
 
     /// The service is ready, for the first time or after [`reloading`](Self::reloading).
@@ -104,4 +106,41 @@ fn watchdog_limit() -> Option<Duration> {
     let number = |name: &str| env::var(name).ok()?.parse::<u64>().ok();
     let ours = number("WATCHDOG_PID").is_none_or(|id| id == u64::from(std::process::id()));
     number("WATCHDOG_USEC").filter(|limit| ours && *limit > 0).map(Duration::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_carries_the_time_by_which_the_manager_knows_it_and_ends_with_ready() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&name).unwrap();
+        manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut buffer = [0; 1024];
+        let mut next = || {
+            let len = manager.recv(&mut buffer).expect("something is said");
+            std::str::from_utf8(&buffer[..len]).unwrap().to_owned()
+        };
+        let clock = || Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap()).as_micros();
+
+        let supervisor = Supervisor::at(name.to_str().unwrap());
+        let before = clock();
+        supervisor.reloading();
+        let said = next();
+        let time = said.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|rest| rest.strip_suffix('\n'));
+        let time: u128 = time.unwrap_or_else(|| panic!("{said:?}")).parse().unwrap();
+        assert!((before..=clock()).contains(&time), "{time}");
+        supervisor.ready("two\nlines");
+        assert_eq!(next(), "READY=1\nSTATUS=two lines\n");
+    }
+
+    #[test]
+    fn a_manager_that_has_gone_is_no_failure() {
+        let supervisor = Supervisor::at("/nowhere/notify");
+        supervisor.ready("nobody hears it");
+        supervisor.reloading();
+        supervisor.stopping(Duration::MAX, "");
+    }
 }

@@ -265,3 +265,47 @@ async fn a_relay_of_this_machine_is_trusted_by_its_owner_without_options() {
     let untrusted = run(&mut connect(stranger.path()), "").await;
     assert_eq!(untrusted.code, Some(6), "{}", untrusted.stderr);
 }
+
+#[tokio::test]
+async fn metrics_are_served_where_they_are_asked_for() {
+    let relay = Relay::start_with(["--listen", "http://127.0.0.1:0", "--metrics", "127.0.0.1:0"]).await;
+    let url = relay.text("metrics");
+    let address = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/metrics")).unwrap();
+    let mut stream = within("a connection", TcpStream::connect(address)).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    within("the metrics", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\n# EOF"), "{answer}");
+    assert!(answer.contains("hybridrelay_"), "{answer}");
+}
+
+#[tokio::test]
+async fn relays_that_start_at_once_in_one_directory_make_one_authority_and_one_key() {
+    let home = tempfile::tempdir().unwrap();
+    let start = |_| {
+        let mut serve = command(home.path());
+        Process::start(serve.args([
+            "serve",
+            "--dev",
+            "--listen",
+            "https://127.0.0.1:0",
+            "--admin",
+            "https://127.0.0.1:0",
+        ]))
+    };
+    let mut relays: Vec<_> = (0..8).map(start).collect();
+    let mut keys = Vec::new();
+    for relay in &mut relays {
+        let ready: serde_json::Value = serde_json::from_str(&relay.line().await).unwrap();
+        keys.push(ready["key"].as_str().unwrap().to_owned());
+        let mut connect = command(home.path());
+        connect
+            .args(["connect", "nobody"])
+            .env("HYBRIDRELAY_CONNECTION_STRING", ready["connectionString"].as_str().unwrap());
+        // Nobody listens; a certificate of another authority, or another key, would be told as something else.
+        let output = run(&mut connect, "").await;
+        assert_eq!(output.code, Some(4), "{}", output.stderr);
+    }
+    keys.dedup();
+    assert_eq!(keys.len(), 1);
+}
