@@ -9,9 +9,9 @@ use hybridrelay::protocol::{Features, headers};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Grant};
-use crate::directory::{EntityKey, ListenerId, ListenerRecord, RegisterError};
+use crate::directory::{EntityKey, Lease, ListenerId, ListenerRecord, RegisterError};
 use crate::edge::{Handshake, Visit};
-use crate::limits::Resource;
+use crate::limits::{Account, Permit, Resource, Scope};
 use crate::namespace::{Entity, Right};
 use crate::node::Node;
 use crate::observe::{Detail, Operation, Party};
@@ -37,10 +37,13 @@ pub(crate) async fn listen(
     let record = record(node, &visit, &key, &grant, &features);
     let agent = record.agent.clone();
     let scopes = visit.account(&key, Some(&grant.key));
-    let place = node.quotas.take(Resource::Listener, scopes.scopes()).map_err(Refusal::quota)?;
-    let lease = node.directory.register(record).map_err(|error| match error {
-        RegisterError::TooMany => Refusal::too_many_listeners(),
-    })?;
+    let (place, lease) = match take_place(node, &scopes, record) {
+        Ok(taken) => taken,
+        Err(refusal) => {
+            hold_back(node, &scopes).await;
+            return Err(refusal);
+        }
+    };
 
     let upgrade = hyper::upgrade::on(&mut visit.request);
     let mut response = handshake.answer(&visit.tracking_id, None);
@@ -69,6 +72,28 @@ pub(crate) async fn listen(
     };
     node.spawn(channel.run(upgrade));
     Ok(response)
+}
+
+/// Registers a listener, if everybody who is charged has room for it.
+fn take_place(node: &Node, account: &Account, record: ListenerRecord) -> Result<(Permit, Lease), Refusal> {
+    let place = node.quotas.take(Resource::Listener, account.scopes()).map_err(Refusal::quota)?;
+    let lease = node.directory.register(record).map_err(|error| match error {
+        RegisterError::TooMany => Refusal::too_many_listeners(),
+    })?;
+    Ok((place, lease))
+}
+
+/// Waits until a listener for which there is no room may be told so. `hyco-ws` answers each refusal with two attempts at once
+/// (protocol.md 3.8), which is twice as many each time: told one after the other, they are one more each time.
+async fn hold_back(node: &Node, account: &Account) {
+    let Some(address) = account.address else { return };
+    let Ok(_held) = node.quotas.take(Resource::HeldRefusal, [Scope::Address(address)]) else { return };
+    let turn = node.rates.refused_listen(address, &account.entity, node.env.now());
+    tokio::select! {
+        biased;
+        _ = node.draining() => {}
+        () = node.env.sleep_until(turn) => {}
+    }
 }
 
 /// Finds or makes the hybrid connection, if the token allows listening on it.

@@ -46,7 +46,8 @@ async fn there_is_a_manual_page_for_every_command_and_groff_finds_no_fault() {
 
     for page in &pages {
         let mut groff = Command::new("groff");
-        let groff = groff.args(["-ww", "-man", "-Tutf8", "-P-cbou"]).arg(dir.join(page)).kill_on_drop(true);
+        let groff =
+            groff.args(["-k", "-Kutf8", "-ww", "-man", "-Tutf8", "-P-cbou"]).arg(dir.join(page)).kill_on_drop(true);
         let rendered = run(groff, "").await;
         assert_eq!((rendered.code, rendered.stderr.as_str()), (Some(0), ""), "{page:?}");
         assert!(rendered.text().contains("SYNOPSIS"), "{page:?}");

@@ -34,6 +34,12 @@ pub struct Limits {
     /// Listeners online per address: 10 000. One more is refused with 403.
     pub listeners_per_address: usize,
 
+    /// Listeners that are refused by one of these four limits and told at once, in a minute per address and hybrid connection: 60. More
+    /// are told at this rate, each in its turn. Whoever there is room for is let in at once, whoever else waits to be refused.
+    pub refused_listens_per_minute: u64,
+    /// Listeners at once per address that wait to be told: 1 024. More are told at once.
+    pub held_refusals_per_address: usize,
+
     /// Senders that wait for a listener's dial per hybrid connection: 1 000. More are refused with 503.
     pub waiting_per_entity: usize,
     /// Senders that wait for a listener's dial per sender's address: 100. More are refused with 503.
@@ -96,6 +102,8 @@ impl Default for Limits {
             listeners_per_entity: 25,
             listeners_per_key: 50_000,
             listeners_per_address: 10_000,
+            refused_listens_per_minute: 60,
+            held_refusals_per_address: 1_024,
             waiting_per_entity: 1_000,
             waiting_per_address: 100,
             connections_per_namespace: 30_000,

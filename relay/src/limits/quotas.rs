@@ -20,6 +20,8 @@ pub(crate) enum Resource {
     Handshake,
     /// A listener that is online.
     Listener,
+    /// A listener that is about to be refused, and waits to be told.
+    HeldRefusal,
     /// A sender that waits for a listener's dial (protocol.md 10, decision 59).
     Waiting,
     /// A relayed connection, from its admission on.
@@ -150,6 +152,7 @@ impl Resource {
             Self::Unauthenticated => "sockets without authorization",
             Self::Handshake => "handshakes",
             Self::Listener => "listeners",
+            Self::HeldRefusal => "listeners that wait to be refused",
             Self::Waiting => "senders that wait for a listener",
             Self::Connection => "connections",
         }
@@ -170,6 +173,7 @@ fn most(limits: &Limits, resource: Resource, scope: &Scope) -> Option<(&'static 
         (Resource::Listener, Scope::Namespace(_)) => ("listeners_per_namespace", limits.listeners_per_namespace),
         (Resource::Listener, Scope::Key(_)) => ("listeners_per_key", limits.listeners_per_key),
         (Resource::Listener, Scope::Address(_)) => ("listeners_per_address", limits.listeners_per_address),
+        (Resource::HeldRefusal, Scope::Address(_)) => ("held_refusals_per_address", limits.held_refusals_per_address),
         (Resource::Waiting, Scope::Entity(_)) => ("waiting_per_entity", limits.waiting_per_entity),
         (Resource::Waiting, Scope::Address(_)) => ("waiting_per_address", limits.waiting_per_address),
         (Resource::Connection, Scope::Namespace(_)) => ("connections_per_namespace", limits.connections_per_namespace),

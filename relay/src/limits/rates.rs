@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::bucket::Bucket;
 use super::{Account, AddressBlock, Scope};
 use crate::config::Limits;
+use crate::directory::EntityKey;
 use crate::node::lock;
 
 /// The fewest bytes that a direction is granted: fewer would cost more than they are worth.
@@ -40,6 +41,7 @@ enum Rate {
     Bytes,
     Connections,
     FailedAuthorizations,
+    RefusedListens,
 }
 
 /// A rate that was exceeded.
@@ -107,6 +109,14 @@ impl Rates {
         }
     }
 
+    /// Counts a listener that is refused, and says when it is to be told.
+    pub(crate) fn refused_listen(&self, address: AddressBlock, entity: &EntityKey, now: Instant) -> Instant {
+        let scope = Scope::AddressAt(address, entity.clone());
+        let most = most(&self.limits, Rate::RefusedListens, &scope);
+        let bucket = most.and_then(|(_, rate)| self.bucket(Rate::RefusedListens, &scope, rate, now));
+        bucket.map_or(now, |bucket| bucket.promise(now, 1, 1).1)
+    }
+
     fn bucket(&self, rate: Rate, scope: &Scope, tokens: u64, now: Instant) -> Option<Arc<Bucket>> {
         let mut table = lock(&self.table);
         if let Some(bucket) = table.buckets.get(&(rate, scope.clone())) {
@@ -116,7 +126,10 @@ impl Rates {
         if table.buckets.len() >= MOST_BUCKETS {
             return None;
         }
-        let per = Duration::from_secs(if rate == Rate::FailedAuthorizations { 60 } else { 1 });
+        let per = match rate {
+            Rate::Bytes | Rate::Connections => Duration::from_secs(1),
+            Rate::FailedAuthorizations | Rate::RefusedListens => Duration::from_secs(60),
+        };
         let bucket = Arc::new(Bucket::new(tokens, per, now));
         table.buckets.insert((rate, scope.clone()), bucket.clone());
         Some(bucket)
@@ -177,6 +190,9 @@ fn most(limits: &Limits, rate: Rate, scope: &Scope) -> Option<(&'static str, u64
         (Rate::FailedAuthorizations, Scope::Address(_)) => {
             (FAILED_AUTHORIZATIONS, Some(limits.failed_authorizations_per_minute))
         }
+        (Rate::RefusedListens, Scope::AddressAt(..)) => {
+            ("refused_listens_per_minute", Some(limits.refused_listens_per_minute))
+        }
         (Rate::Connections, Scope::Namespace(_)) => {
             ("connections_per_second_per_namespace", limits.connections_per_second_per_namespace)
         }
@@ -203,7 +219,6 @@ mod tests {
     use hybridrelay::env::Env;
 
     use super::*;
-    use crate::directory::EntityKey;
 
     fn rates(edit: impl FnOnce(&mut Limits)) -> (Rates, Instant) {
         let mut limits = Limits::default();

@@ -13,6 +13,8 @@ pub(crate) enum Scope {
     Entity(EntityKey),
     Key(RuleKey),
     Address(AddressBlock),
+    /// An address, as far as it wants to listen on one hybrid connection.
+    AddressAt(AddressBlock, EntityKey),
 }
 
 /// A rule of a namespace, or of one hybrid connection. Its two keys count as one.
@@ -75,7 +77,7 @@ impl fmt::Display for Scope {
             Self::Namespace(_) => "namespace",
             Self::Entity(_) => "hybrid connection",
             Self::Key(_) => "key",
-            Self::Address(_) => "address",
+            Self::Address(_) | Self::AddressAt(..) => "address",
         })
     }
 }

@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod handshakes;
 mod metrics;
+mod refused;
 mod secrets;
 mod storm;
 mod throttle;
