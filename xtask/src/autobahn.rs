@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Run these cases only, such as '6.*'. They are judged by the rules, and the list is left alone [repeatable]
+    /// Run these cases only, such as '6.*'. They are judged by the rules, and the list is left alone. May be given several times
     #[arg(long, value_name = "PATTERN")]
     case: Vec<String>,
     /// Write the list of results anew if all of them are as the rules say.
