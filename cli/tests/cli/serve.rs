@@ -309,3 +309,14 @@ async fn relays_that_start_at_once_in_one_directory_make_one_authority_and_one_k
     keys.dedup();
     assert_eq!(keys.len(), 1);
 }
+
+#[tokio::test]
+async fn the_limit_of_descriptors_is_raised_and_the_log_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -S -n 256; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hybridrelay")]).kill_on_drop(true);
+    shell.args(["serve", "--dev", "--listen", "http://127.0.0.1:0", "--admin", "https://127.0.0.1:0", "-v"]);
+    shell.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
+    let mut relay = Process::start(&mut shell);
+    relay.says("descriptors, raised from 256").await;
+}
