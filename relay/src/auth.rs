@@ -47,7 +47,7 @@ pub(crate) fn authorize_from(
     if let Some(client) = guesser {
         node.rates.may_try(client, now)?;
     }
-    authorize(&node.env, &node.config, request, token).inspect_err(|_| {
+    authorize(&node.env, &node.config(), request, token).inspect_err(|_| {
         if let Some(client) = guesser {
             node.rates.failed(client, now);
         }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 mod limits;
+mod live;
 
 pub use limits::Limits;
+pub(crate) use live::LiveConfig;
 
 /// A socket address to listen on, plain or TLS. Port 0 takes any free port.
 #[derive(Clone)]

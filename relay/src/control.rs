@@ -143,7 +143,7 @@ fn record(node: &Node, visit: &Visit, entity: &EntityKey, grant: &Grant, feature
 
 /// Scheme and authority of the rendezvous addresses for this listener (protocol.md 10, decision 16).
 fn base(node: &Node, visit: &Visit) -> String {
-    if let Some(url) = &node.config.public_url
+    if let Some(url) = &node.config().public_url
         && let Some(authority) = url.authority()
     {
         let plain = matches!(url.scheme_str(), Some("http" | "ws"));

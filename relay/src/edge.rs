@@ -183,7 +183,7 @@ async fn route(
         return Err(Refusal::busy(Reason::ShuttingDown, "The relay is shutting down").into());
     }
     let header_bytes: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if header_bytes > node.config.limits.header_block {
+    if header_bytes > node.config().limits.header_block {
         return Err(Refusal::headers_too_large().into());
     }
     let path_and_query = request.uri().path_and_query().map_or("/", |target| target.as_str());

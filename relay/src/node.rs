@@ -10,7 +10,7 @@ use hybridrelay::env::Env;
 use hybridrelay::protocol::close;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::directory::{Directory, EntityKey};
 use crate::limits::{Quotas, Rates, Resource};
 use crate::observe::{Metrics, Observer, Present};
@@ -24,7 +24,7 @@ pub(crate) use count::{Count, Counted};
 /// One relay process.
 pub(crate) struct Node {
     pub(crate) env: Env,
-    pub(crate) config: Config,
+    pub(crate) live: LiveConfig,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) tickets: Tickets,
@@ -72,14 +72,14 @@ impl Stage {
 }
 
 impl Node {
-    pub(crate) fn new(env: Env, config: Config, store: Arc<dyn Store>, directory: Arc<dyn Directory>) -> Self {
-        let limits = &config.limits;
+    pub(crate) fn new(env: Env, live: LiveConfig, store: Arc<dyn Store>, directory: Arc<dyn Directory>) -> Self {
+        let most_entities = live.current().limits.entities_in_metrics;
         Self {
-            quotas: Quotas::new(limits),
-            rates: Rates::new(limits),
-            observer: Observer::new(env.clone(), Metrics::new(limits.entities_in_metrics)),
+            quotas: Quotas::new(live.clone()),
+            rates: Rates::new(live.clone()),
+            observer: Observer::new(env.clone(), Metrics::new(most_entities)),
             env,
-            config,
+            live,
             store,
             directory,
             tickets: Tickets::default(),
@@ -89,6 +89,11 @@ impl Node {
             busy: Count::default(),
             tasks: Count::default(),
         }
+    }
+
+    /// The settings of this moment.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.live.current()
     }
 
     /// Runs a task of this relay.
@@ -146,7 +151,7 @@ impl Node {
                 let exists = |key: &EntityKey| {
                     snapshot.namespace(key.namespace()).is_some_and(|namespace| namespace.entity(key.path()).is_some())
                 };
-                let until = self.env.now() + self.config.timings.control_close;
+                let until = self.env.now() + self.config().timings.control_close;
                 let close = CloseFrame { code: close::GOING_AWAY, reason: "The endpoint was deleted".to_owned() };
                 self.endings.end_unless(exists, &Ending::Drain { close, until });
             }

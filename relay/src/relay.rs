@@ -11,7 +11,7 @@ use hybridrelay::{CloseFrame, Error, ErrorKind, Result};
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, LiveConfig};
 use crate::directory::embedded::Embedded;
 use crate::directory::{EntityKey, ListenerRecord};
 use crate::edge;
@@ -81,8 +81,9 @@ impl Relay {
             None => None,
         };
         let metrics_addr = metrics_acceptor.as_ref().map(|acceptor| acceptor.local_addr());
-        let directory = Arc::new(Embedded::new(self.env.clone(), &self.config));
-        let node = Arc::new(Node::new(self.env, self.config, self.store, directory));
+        let live = LiveConfig::new(self.config);
+        let directory = Arc::new(Embedded::new(self.env.clone(), live.clone()));
+        let node = Arc::new(Node::new(self.env, live, self.store, directory));
         for (acceptor, tls) in bound {
             node.spawn(edge::accept(node.clone(), acceptor, tls, node.busy.enter()));
         }
@@ -176,6 +177,15 @@ impl RelayHandle {
         self.node.observer.events()
     }
 
+    /// Replaces limits, timings and the other settings while the relay runs.
+    ///
+    /// They hold for what comes from then on. Whoever has a place keeps it, also where there are fewer now; a relayed connection keeps
+    /// the timings and rates with which it began. [`Limits::entities_in_metrics`](crate::Limits::entities_in_metrics) stays as it
+    /// was at the start.
+    pub fn set_config(&self, config: Config) {
+        self.node.live.replace(config);
+    }
+
     /// How many relayed connections are open.
     pub fn connections(&self) -> usize {
         self.node.open.current()
@@ -206,12 +216,12 @@ impl RelayHandle {
     /// and the addresses are free again.
     pub async fn shutdown(self, drain: Duration) {
         let node = &self.node;
-        let lead = node.config.timings.drain_lead;
+        let lead = node.config().timings.drain_lead;
         if !lead.is_zero() {
             node.stage.send_replace(Stage::Announced);
             node.env.sleep(lead).await;
         }
-        let farewell = node.config.timings.control_close.min(drain);
+        let farewell = node.config().timings.control_close.min(drain);
         node.stage.send_replace(Stage::Draining(node.env.now() + drain));
         let quiet = node.env.timeout(drain.saturating_sub(farewell), node.quiet()).await;
         if quiet.is_none() {

@@ -99,7 +99,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
 /// Invites one listener after the other until one answers or the time is over (protocol.md 10, decisions 5 and 17).
 async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<Answer, Refusal> {
     let filter = ListenerFilter::from_headers(visit.request.headers());
-    let deadline = node.env.now() + node.config.timings.accept;
+    let deadline = node.env.now() + node.config().timings.accept;
     let mut tried: Vec<ListenerId> = Vec::new();
     loop {
         let Some(listener) = choose(node, &attempt.entity, &filter, &tried)? else {
@@ -220,7 +220,7 @@ fn rejected(tracking_id: &TrackingId, rejection: &Rejection) -> Response<Body> {
 async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, _open: Counted) {
     let Attempt { entity, origin, account, metrics, _place } = attempt;
     let end = node.endings.subscribe(&entity);
-    let limit = node.config.timings.upgrade;
+    let limit = node.config().timings.upgrade;
     // Boxed, so that the room for it does not stay with the connection for life.
     let both = Box::pin(async { tokio::join!(upgraded(sender), upgraded(listener)) });
     let ((sender, _sender_permit), (listener, _listener_permit)) = match node.env.timeout(limit, both).await {
@@ -238,7 +238,7 @@ async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: P
     let active = metrics.active(Party::Sender);
     let began = node.env.now();
     node.observer.note(&origin, Operation::SenderListenerConnectionEstablished, Detail::None);
-    let timings = &node.config.timings;
+    let timings = &node.config().timings;
     let config = PumpConfig {
         ping_after: timings.relayed_ping,
         dead_after: timings.relayed_gone,

@@ -73,7 +73,7 @@ struct Open {
 impl Channel {
     pub(super) async fn run(self, upgrade: OnUpgrade) {
         let (node, origin) = (self.node.clone(), self.origin.clone());
-        let reason = match node.env.timeout(node.config.timings.upgrade, upgrade).await {
+        let reason = match node.env.timeout(node.config().timings.upgrade, upgrade).await {
             Some(Ok(upgraded)) => match upgraded.downcast::<TokioIo<BoxSocket>>() {
                 Ok(parts) => {
                     let mut open = self.open(parts.io.into_inner(), parts.read_buf.to_vec()).await;
@@ -92,7 +92,7 @@ impl Channel {
     }
 
     async fn open(self, socket: BoxSocket, early: Vec<u8>) -> Open {
-        let limits = &self.node.config.limits;
+        let limits = &self.node.config().limits;
         let most = limits.control_text.max(limits.control_binary);
         // Small whole messages: tungstenite's default buffers would take 256 KiB for each listener.
         let config = WebSocketConfig::default()
@@ -103,7 +103,7 @@ impl Channel {
             .max_frame_size(Some(most));
         let mut socket = Metered::new(&self.node.env, socket);
         // What is written to a dead path stalls in the network and not here (decision 55).
-        socket.set_user_timeout(self.node.config.timings.write_stall);
+        socket.set_user_timeout(self.node.config().timings.write_stall);
         let ws = WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
         Open { channel: self, ws, pinged: false, revoked_at: None, body_follows: false, waiting: Vec::new() }
     }
@@ -170,7 +170,7 @@ impl Open {
     async fn received(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
         self.pinged = false;
         self.channel.lease.presence.heard(self.ws.get_ref().last_received());
-        let limits = &self.channel.node.config.limits;
+        let limits = &self.channel.node.config().limits;
         match message {
             None => Err(End::Gone("the listener ended the connection")),
             Some(Err(error)) => Err(broken(&error)),
@@ -214,7 +214,7 @@ impl Open {
         let Some(namespace) = snapshot.namespace(&channel.namespace) else { return };
         let entity = namespace.entity(channel.key.path());
         let wanted = auth::Request { namespace, entity, path: channel.key.path(), right: Right::Listen };
-        match auth::authorize(&channel.node.env, &channel.node.config, wanted, Some(token)) {
+        match auth::authorize(&channel.node.env, &channel.node.config(), wanted, Some(token)) {
             Ok(grant) => {
                 channel.origin.key_name = Some(grant.key.rule.clone());
                 channel.grant = grant;
@@ -243,14 +243,14 @@ impl Open {
         if channel.grant.still_stands(wanted) {
             self.revoked_at = None;
         } else if self.revoked_at.is_none() {
-            self.revoked_at = Some(channel.node.env.now() + channel.node.config.timings.revocation);
+            self.revoked_at = Some(channel.node.env.now() + channel.node.config().timings.revocation);
         }
         Ok(())
     }
 
     fn next_deadline(&self) -> Instant {
         let node = &self.channel.node;
-        let timings = &node.config.timings;
+        let timings = &node.config().timings;
         let heard = self.ws.get_ref().last_received();
         let life = heard + if self.pinged { timings.control_gone } else { timings.control_ping };
         let expiry = node.env.now() + self.until_expiry().min(WALL_CLOCK_CHECK);
@@ -259,7 +259,7 @@ impl Open {
 
     /// How long the token and its grace still hold.
     fn until_expiry(&self) -> Duration {
-        let end = self.channel.grant.expires_at + self.channel.node.config.timings.expiry_grace;
+        let end = self.channel.grant.expires_at + self.channel.node.config().timings.expiry_grace;
         end.duration_since(self.channel.node.env.wall_clock()).unwrap_or_default()
     }
 
@@ -272,7 +272,7 @@ impl Open {
         if self.revoked_at.is_some_and(|at| at <= now) {
             return Err(closing(close::POLICY_VIOLATION, "InvalidToken: The token's rule or key has changed"));
         }
-        let timings = &self.channel.node.config.timings;
+        let timings = &self.channel.node.config().timings;
         let silence = now.saturating_duration_since(self.ws.get_ref().last_received());
         if silence >= timings.control_gone {
             self.channel.note(Operation::ListenerUnresponsive, Detail::None);
@@ -290,7 +290,7 @@ impl Open {
 
     /// Writes one message; a listener that takes nothing for too long is dead (decision 55).
     async fn write(&mut self, message: Message) -> Result<(), End> {
-        let limit = self.channel.node.config.timings.write_stall;
+        let limit = self.channel.node.config().timings.write_stall;
         match self.channel.node.env.timeout(limit, self.ws.send(message)).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(broken(&error)),
@@ -335,7 +335,7 @@ impl Open {
         };
         let in_time = tokio::select! {
             biased;
-            in_time = node.env.timeout(node.config.timings.control_close, farewell) => in_time.is_some(),
+            in_time = node.env.timeout(node.config().timings.control_close, farewell) => in_time.is_some(),
             () = node.stopped() => false,
         };
         if !in_time {

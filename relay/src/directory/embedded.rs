@@ -12,16 +12,13 @@ use super::{
     DeliverError, Delivery, Directory, EntityKey, Inbound, Lease, ListenerId, ListenerRecord, Presence, RegisterError,
     Replies,
 };
-use crate::config::Config;
+use crate::config::LiveConfig;
 
 /// Listeners of this process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Embedded {
     env: Env,
-    listeners_per_entity: usize,
-    queued_deliveries: usize,
-    queued_bytes: usize,
-    queue_full: Duration,
+    config: LiveConfig,
     table: Arc<Mutex<Table>>,
 }
 
@@ -36,6 +33,8 @@ struct Listener {
     record: ListenerRecord,
     inbox: mpsc::Sender<Inbound>,
     room: Arc<Semaphore>,
+    /// How many bytes there is room for.
+    queued_bytes: usize,
     disconnect: watch::Sender<bool>,
     life: Arc<Life>,
 }
@@ -48,15 +47,8 @@ struct Life {
 }
 
 impl Embedded {
-    pub(crate) fn new(env: Env, config: &Config) -> Self {
-        Self {
-            env,
-            listeners_per_entity: config.limits.listeners_per_entity,
-            queued_deliveries: config.limits.queued_deliveries.max(1),
-            queued_bytes: config.limits.queued_bytes.min(Semaphore::MAX_PERMITS),
-            queue_full: config.timings.queue_full,
-            table: Arc::default(),
-        }
+    pub(crate) fn new(env: Env, config: LiveConfig) -> Self {
+        Self { env, config, table: Arc::default() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -79,19 +71,22 @@ impl Table {
 
 impl Directory for Embedded {
     fn register(&self, record: ListenerRecord) -> Result<Lease, RegisterError> {
-        let (inbox_tx, inbox) = mpsc::channel(self.queued_deliveries);
+        let limits = &self.config.current().limits;
+        let (inbox_tx, inbox) = mpsc::channel(limits.queued_deliveries.max(1));
+        let queued_bytes = limits.queued_bytes.min(Semaphore::MAX_PERMITS);
         let (disconnect, disconnected) = watch::channel(false);
         let life = Arc::new(Life { in_flight: AtomicUsize::new(0), heard: AtomicU64::new(0) });
         let (id, entity, since) = (record.id, record.entity.clone(), record.last_byte);
 
         let mut table = self.table();
         let online = table.entities.entry(entity.clone()).or_default();
-        if online.len() >= self.listeners_per_entity {
+        if online.len() >= limits.listeners_per_entity {
             return Err(RegisterError::TooMany);
         }
         online.push(id);
-        let room = Arc::new(Semaphore::new(self.queued_bytes));
-        table.listeners.insert(id, Listener { record, inbox: inbox_tx, room, disconnect, life: life.clone() });
+        let room = Arc::new(Semaphore::new(queued_bytes));
+        let listener = Listener { record, inbox: inbox_tx, room, queued_bytes, disconnect, life: life.clone() };
+        table.listeners.insert(id, listener);
         table.announce(&entity);
         drop(table);
 
@@ -112,10 +107,10 @@ impl Directory for Embedded {
     }
 
     fn deliver(&self, listener: ListenerId, delivery: Delivery) -> BoxFuture<Result<Replies, DeliverError>> {
-        let found = self.table().listeners.get(&listener).map(|l| (l.inbox.clone(), l.room.clone()));
-        let (env, limit, most) = (self.env.clone(), self.queue_full, self.queued_bytes);
+        let found = self.table().listeners.get(&listener).map(|l| (l.inbox.clone(), l.room.clone(), l.queued_bytes));
+        let (env, limit) = (self.env.clone(), self.config.current().timings.queue_full);
         Box::pin(async move {
-            let (inbox, room) = found.ok_or(DeliverError::Gone)?;
+            let (inbox, room, most) = found.ok_or(DeliverError::Gone)?;
             let (replies, stream) = Replies::channel();
             let bytes = u32::try_from(delivery.bytes().min(most)).unwrap_or(u32::MAX);
             let queued = async {
@@ -183,12 +178,13 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::config::Config;
     use crate::directory::KeyIdentity;
 
     fn directory(edit: impl FnOnce(&mut Config)) -> Embedded {
         let mut config = Config::default();
         edit(&mut config);
-        Embedded::new(Env::system(), &config)
+        Embedded::new(Env::system(), LiveConfig::new(config))
     }
 
     fn record(directory: &Embedded, id: u128) -> ListenerRecord {

@@ -98,7 +98,7 @@ async fn serve_until_stopped(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc
 async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>>, permit: SocketPermit) {
     let peer = socket.peer_addr();
     let secure = tls.is_some();
-    let limit = node.config.timings.handshake;
+    let limit = node.config().timings.handshake;
     let late = |what: &str| {
         node.observer.metrics.refused("", Reason::HandshakeTimeout);
         tracing::debug!(%peer, "{what} took too long");
@@ -134,8 +134,8 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
     http.timer(EnvTimer(node.env.clone()));
     // `answer` dates what it sends by the environment's clock.
     http.auto_date_header(false);
-    http.header_read_timeout(node.config.timings.header_read);
-    http.max_buf_size(READ_BUFFER.max(node.config.limits.header_block * 2));
+    http.header_read_timeout(node.config().timings.header_read);
+    http.max_buf_size(READ_BUFFER.max(node.config().limits.header_block * 2));
     let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let late_request = async {

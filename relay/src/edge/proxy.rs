@@ -31,7 +31,7 @@ pub(super) fn is_secure(node: &Node, headers: &HeaderMap, peer: SocketAddr) -> b
 }
 
 fn is_trusted(node: &Node, address: IpAddr) -> bool {
-    node.config.trusted_proxies.contains(&address.to_canonical())
+    node.config().trusted_proxies.contains(&address.to_canonical())
 }
 
 /// An address, perhaps with a port, as some proxies write it.

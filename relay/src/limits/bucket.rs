@@ -28,6 +28,11 @@ impl Bucket {
         Self { rate, per, origin: now, full_at: AtomicU64::new(0) }
     }
 
+    /// Whether it was made for this rate.
+    pub(super) fn has_rate(&self, rate: u64) -> bool {
+        self.rate == rate.max(1)
+    }
+
     /// Takes a token; else says when there will be one.
     pub(super) fn take(&self, now: Instant) -> Result<(), Instant> {
         self.draw(now, 1, 1, false).map(|_| ())

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Scope;
-use crate::config::Limits;
+use crate::config::{Limits, LiveConfig};
 use crate::node::lock;
 
 /// What is counted.
@@ -31,7 +31,7 @@ pub(crate) enum Resource {
 /// The places of one relay. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Quotas {
-    limits: Arc<Limits>,
+    config: LiveConfig,
     table: Arc<Table>,
 }
 
@@ -39,9 +39,18 @@ type Place = (Resource, Scope);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// A semaphore for each that is in use; nobody's place is remembered.
-    places: Mutex<BTreeMap<Place, Arc<Semaphore>>>,
+    /// The seats of each that is in use; nobody's place is remembered.
+    places: Mutex<BTreeMap<Place, Seats>>,
     socket_freed: Notify,
+}
+
+/// As many as a limit allows, and while it was higher a moment ago, those that are still taken.
+#[derive(Debug)]
+struct Seats {
+    semaphore: Arc<Semaphore>,
+    most: usize,
+    /// How many of those that are taken go away instead of becoming free.
+    too_many: usize,
 }
 
 /// Places taken, until dropped.
@@ -60,15 +69,15 @@ pub(crate) struct Exceeded {
 }
 
 impl Quotas {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self { limits: Arc::new(limits.clone()), table: Arc::default() }
+    pub(crate) fn new(config: LiveConfig) -> Self {
+        Self { config, table: Arc::default() }
     }
 
     /// A place with everybody who is charged, unless one of them has none left. Who has no limit is not counted.
     pub(crate) fn take(&self, resource: Resource, scopes: impl IntoIterator<Item = Scope>) -> Result<Permit, Exceeded> {
         let mut permit = Permit { table: self.table.clone(), places: Vec::new() };
         for scope in scopes {
-            let Some((limit, most)) = most(&self.limits, resource, &scope) else { continue };
+            let Some((limit, most)) = most(&self.config.current().limits, resource, &scope) else { continue };
             let semaphore = self.table.semaphore(&(resource, scope.clone()), most);
             match semaphore.try_acquire_owned() {
                 Ok(place) => permit.places.push(((resource, scope), place)),
@@ -85,7 +94,7 @@ impl Quotas {
     pub(crate) async fn wait(&self, resource: Resource, scopes: impl IntoIterator<Item = Scope>) -> Permit {
         let mut permit = Permit { table: self.table.clone(), places: Vec::new() };
         for scope in scopes {
-            let Some((_, most)) = most(&self.limits, resource, &scope) else { continue };
+            let Some((_, most)) = most(&self.config.current().limits, resource, &scope) else { continue };
             let semaphore = self.table.semaphore(&(resource, scope.clone()), most);
             // Never closed, so this cannot fail.
             if let Ok(place) = semaphore.acquire_owned().await {
@@ -102,9 +111,7 @@ impl Quotas {
 
     /// How many are in use at the relay as a whole.
     pub(crate) fn in_use(&self, resource: Resource) -> usize {
-        let Some((_, most)) = most(&self.limits, resource, &Scope::Relay) else { return 0 };
-        let places = lock(&self.table.places);
-        places.get(&(resource, Scope::Relay)).map_or(0, |semaphore| bounded(most) - semaphore.available_permits())
+        lock(&self.table.places).get(&(resource, Scope::Relay)).map_or(0, Seats::taken)
     }
 
     /// How many are counted, with whomever.
@@ -116,28 +123,62 @@ impl Quotas {
 
 impl Table {
     fn semaphore(&self, place: &Place, most: usize) -> Arc<Semaphore> {
+        let most = bounded(most);
         let mut places = lock(&self.places);
-        if let Some(semaphore) = places.get(place) {
-            return semaphore.clone();
+        if let Some(seats) = places.get_mut(place) {
+            if seats.most != most {
+                seats.resize(most);
+            }
+            return seats.semaphore.clone();
         }
-        places.entry(place.clone()).or_insert_with(|| Arc::new(Semaphore::new(bounded(most)))).clone()
+        places.entry(place.clone()).or_insert_with(|| Seats::new(most)).semaphore.clone()
     }
 
-    /// Forgets a place that nobody has and nobody waits for.
-    fn tidy(&self, place: &Place) {
+    /// Takes a permit back, and forgets a place that nobody has and nobody waits for.
+    fn give_back(&self, place: &Place, permit: OwnedSemaphorePermit) {
         let mut places = lock(&self.places);
+        let Some(seats) = places.get_mut(place) else { return };
+        if seats.too_many > 0 {
+            seats.too_many -= 1;
+            permit.forget();
+        } else {
+            drop(permit);
+        }
         // Whoever has it or waits for it holds the semaphore, and gets it under this lock.
-        if places.get(place).is_some_and(|semaphore| Arc::strong_count(semaphore) == 1) {
+        if Arc::strong_count(&seats.semaphore) == 1 {
             places.remove(place);
         }
+    }
+}
+
+impl Seats {
+    fn new(most: usize) -> Self {
+        Self { semaphore: Arc::new(Semaphore::new(most)), most, too_many: 0 }
+    }
+
+    fn taken(&self) -> usize {
+        self.most + self.too_many - self.semaphore.available_permits()
+    }
+
+    /// Follows a limit that was changed.
+    fn resize(&mut self, most: usize) {
+        if most > self.most {
+            let more = most - self.most;
+            let kept = more.min(self.too_many);
+            self.too_many -= kept;
+            self.semaphore.add_permits(more - kept);
+        } else {
+            let fewer = self.most - most;
+            self.too_many += fewer - self.semaphore.forget_permits(fewer);
+        }
+        self.most = most;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         for (place, permit) in self.places.drain(..) {
-            drop(permit);
-            self.table.tidy(&place);
+            self.table.give_back(&place, permit);
             if place.0 == Resource::Socket {
                 self.table.socket_freed.notify_waiters();
             }
@@ -194,11 +235,12 @@ mod tests {
 
     use super::super::AddressBlock;
     use super::*;
+    use crate::config::Config;
 
     fn quotas(edit: impl FnOnce(&mut Limits)) -> Quotas {
-        let mut limits = Limits::default();
-        edit(&mut limits);
-        Quotas::new(&limits)
+        let mut config = Config::default();
+        edit(&mut config.limits);
+        Quotas::new(LiveConfig::new(config))
     }
 
     fn address(last: u8) -> Scope {
@@ -234,6 +276,33 @@ mod tests {
             assert!(quotas.take(Resource::Waiting, [address(last)]).is_err());
             drop(permit);
         }
+        assert_eq!(quotas.len(), 0);
+    }
+
+    #[test]
+    fn a_limit_that_is_changed_holds_for_whoever_comes_then() {
+        let quotas = quotas(|limits| limits.listeners_per_address = 3);
+        let set = |most| {
+            let mut config = Config::default();
+            config.limits.listeners_per_address = most;
+            quotas.config.replace(config);
+        };
+        let take = || quotas.take(Resource::Listener, [address(1)]);
+        let mut taken: Vec<_> = (0..3).map(|_| take().expect("room for three")).collect();
+        set(1);
+        assert!(take().is_err(), "three have places, and one may");
+        taken.truncate(1);
+        assert!(take().is_err(), "the places that are given back are gone");
+        set(2);
+        taken.push(take().expect("room for two"));
+        assert!(take().is_err(), "and not for three");
+        set(0);
+        assert!(take().is_err());
+        set(4);
+        taken.push(take().expect("room for four"));
+        taken.push(take().expect("room for four"));
+        assert!(take().is_err(), "and not for five");
+        taken.clear();
         assert_eq!(quotas.len(), 0);
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::bucket::Bucket;
 use super::{Account, AddressBlock, Scope};
-use crate::config::Limits;
+use crate::config::{Limits, LiveConfig};
 use crate::directory::EntityKey;
 use crate::node::lock;
 
@@ -24,7 +24,7 @@ const MOST_BUCKETS: usize = 64 * 1024;
 
 /// The rates of one relay.
 pub(crate) struct Rates {
-    limits: Limits,
+    config: LiveConfig,
     table: Mutex<Table>,
 }
 
@@ -54,15 +54,15 @@ pub(crate) struct TooFast {
 }
 
 impl Rates {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self { limits: limits.clone(), table: Mutex::default() }
+    pub(crate) fn new(config: LiveConfig) -> Self {
+        Self { config, table: Mutex::default() }
     }
 
     /// Counts a new relayed connection, unless it is one too many for somebody who is charged.
     pub(crate) fn connect(&self, account: &Account, now: Instant) -> Result<(), TooFast> {
         let mut taken: Vec<Arc<Bucket>> = Vec::new();
         for scope in account.scopes() {
-            let Some((limit, rate)) = most(&self.limits, Rate::Connections, &scope) else { continue };
+            let Some((limit, rate)) = most(&self.config.current().limits, Rate::Connections, &scope) else { continue };
             let text = || format!("The {scope} opens connections faster than it may");
             let Some(bucket) = self.bucket(Rate::Connections, &scope, rate, now) else { continue };
             match bucket.take(now) {
@@ -81,7 +81,7 @@ impl Rates {
     /// What holds the bytes of a relayed connection to the rates of everybody who is charged.
     pub(crate) fn throttle(&self, account: &Account, now: Instant) -> Throttle {
         let buckets = account.scopes().filter_map(|scope| {
-            let (_, rate) = most(&self.limits, Rate::Bytes, &scope)?;
+            let (_, rate) = most(&self.config.current().limits, Rate::Bytes, &scope)?;
             self.bucket(Rate::Bytes, &scope, rate, now)
         });
         Throttle(buckets.collect())
@@ -101,7 +101,7 @@ impl Rates {
     /// Counts a refused token.
     pub(crate) fn failed(&self, address: AddressBlock, now: Instant) {
         let scope = Scope::Address(address);
-        if let Some((_, rate)) = most(&self.limits, Rate::FailedAuthorizations, &scope)
+        if let Some((_, rate)) = most(&self.config.current().limits, Rate::FailedAuthorizations, &scope)
             && let Some(bucket) = self.bucket(Rate::FailedAuthorizations, &scope, rate, now)
         {
             // Empty is as empty as it gets.
@@ -112,18 +112,21 @@ impl Rates {
     /// Counts a listener that is refused, and says when it is to be told.
     pub(crate) fn refused_listen(&self, address: AddressBlock, entity: &EntityKey, now: Instant) -> Instant {
         let scope = Scope::AddressAt(address, entity.clone());
-        let most = most(&self.limits, Rate::RefusedListens, &scope);
+        let most = most(&self.config.current().limits, Rate::RefusedListens, &scope);
         let bucket = most.and_then(|(_, rate)| self.bucket(Rate::RefusedListens, &scope, rate, now));
         bucket.map_or(now, |bucket| bucket.promise(now, 1, 1).1)
     }
 
     fn bucket(&self, rate: Rate, scope: &Scope, tokens: u64, now: Instant) -> Option<Arc<Bucket>> {
         let mut table = lock(&self.table);
-        if let Some(bucket) = table.buckets.get(&(rate, scope.clone())) {
+        let known = table.buckets.get(&(rate, scope.clone()));
+        // Whoever has one of another rate keeps it: the limit was changed.
+        let outdated = known.is_some_and(|bucket| !bucket.has_rate(tokens));
+        if let Some(bucket) = known.filter(|_| !outdated) {
             return Some(bucket.clone());
         }
         table.tidy(now);
-        if table.buckets.len() >= MOST_BUCKETS {
+        if table.buckets.len() >= MOST_BUCKETS && !outdated {
             return None;
         }
         let per = match rate {
@@ -219,11 +222,12 @@ mod tests {
     use hybridrelay::env::Env;
 
     use super::*;
+    use crate::config::Config;
 
     fn rates(edit: impl FnOnce(&mut Limits)) -> (Rates, Instant) {
-        let mut limits = Limits::default();
-        edit(&mut limits);
-        (Rates::new(&limits), Env::system().now())
+        let mut config = Config::default();
+        edit(&mut config.limits);
+        (Rates::new(LiveConfig::new(config)), Env::system().now())
     }
 
     fn account(path: &str, last: u8) -> Account {
@@ -294,6 +298,21 @@ mod tests {
         assert_eq!(other.grant(now, 65_536), Grant { bytes: 10_000, from: now });
         other.give_back(9_000);
         assert_eq!(other.grant(now, 65_536), Grant { bytes: 9_000, from: now });
+    }
+
+    #[test]
+    fn a_rate_that_is_changed_holds_for_connections_that_come_then() {
+        let (rates, now) = rates(|limits| limits.connections_per_second_per_entity = Some(1));
+        rates.connect(&account("a", 1), now).expect("the first");
+        rates.connect(&account("a", 1), now).expect_err("one in a second");
+        let mut config = Config::default();
+        config.limits.connections_per_second_per_entity = Some(2);
+        rates.config.replace(config);
+        rates.connect(&account("a", 1), now).expect("the first of two");
+        rates.connect(&account("a", 1), now).expect("the second of two");
+        rates.connect(&account("a", 1), now).expect_err("two in a second");
+        rates.config.replace(Config::default());
+        rates.connect(&account("a", 1), now).expect("no limit");
     }
 
     #[test]
