@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::config::ConfigArguments;
 use crate::connect::ConnectArguments;
 use crate::demo::DemoArguments;
 use crate::listen::ListenArguments;
@@ -13,6 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   hybridrelay demo                     see a relay, a listener and a sender at work
   hybridrelay serve --dev              run a relay on this machine
+  hybridrelay serve --config FILE      run one for others
   hybridrelay listen hello --echo      be online as 'hello', send back what comes
   hybridrelay connect hello            talk to it, like netcat
   hybridrelay listen ssh --exec 'nc localhost 22'
@@ -44,6 +46,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run a relay
     Serve(ServeArguments),
+    /// Check, show or begin a relay's configuration file
+    Config(ConfigArguments),
     /// Be online under a hybrid connection and serve who connects
     Listen(ListenArguments),
     /// Connect standard input and output to a listener

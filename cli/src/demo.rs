@@ -7,11 +7,11 @@ use clap::Args;
 use hybridrelay::env::Env;
 use hybridrelay::{Connection, Error, ErrorKind, Incoming, IncomingConnect, Listener, Message, Sender};
 use hybridrelay_relay::LocalRelay;
+use hybridrelay_relay::units::parse_size;
 
 use crate::console::{program, quote};
 use crate::failure::Failure;
 use crate::signals::Signals;
-use crate::units::parse_size;
 
 mod transfer;
 

@@ -3,14 +3,15 @@
 use tracing_subscriber::EnvFilter;
 
 use crate::console;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// The variables that say what to log, the first one that is set.
 const VARIABLES: [&str; 2] = ["HYBRIDRELAY_LOG", "RUST_LOG"];
 
-/// Starts logging: what `HYBRIDRELAY_LOG` or `RUST_LOG` asks for, else as many levels as `-v` was given.
-pub(crate) fn start(verbose: u8, json: bool) -> Result<(), Failure> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(verbose)?).with_writer(std::io::stderr);
+/// Starts logging: what `HYBRIDRELAY_LOG` or `RUST_LOG` asks for, else as many levels as `-v` was given, else what the configuration
+/// file says.
+pub(crate) fn start(verbose: u8, json: bool, configured: Option<&str>) -> Result<(), Failure> {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(verbose, configured)?).with_writer(std::io::stderr);
     if json {
         builder.json().flatten_event(true).init();
     } else {
@@ -19,7 +20,7 @@ pub(crate) fn start(verbose: u8, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn filter(verbose: u8) -> Result<EnvFilter, Failure> {
+fn filter(verbose: u8, configured: Option<&str>) -> Result<EnvFilter, Failure> {
     for variable in VARIABLES {
         let Ok(directives) = std::env::var(variable) else { continue };
         if directives.is_empty() {
@@ -29,6 +30,9 @@ fn filter(verbose: u8) -> Result<EnvFilter, Failure> {
             .parse(&directives)
             .map(restrain)
             .map_err(|error| Failure::usage(format!("{variable} cannot be read: {error}")));
+    }
+    if let Some(directives) = configured.filter(|_| verbose == 0) {
+        return read(directives);
     }
     let level = match verbose {
         0 => "warn",
@@ -40,6 +44,14 @@ fn filter(verbose: u8) -> Result<EnvFilter, Failure> {
     Ok(restrain(EnvFilter::new(format!(
         "warn,rustls_platform_verifier=off,hybridrelay={level},hybridrelay_relay={level}"
     ))))
+}
+
+/// Reads the directives of a configuration file.
+pub(crate) fn read(directives: &str) -> Result<EnvFilter, Failure> {
+    EnvFilter::builder().parse(directives).map(restrain).map_err(|error| {
+        Failure::new(Exit::Failed, "InvalidConfiguration", format!("[log] filter cannot be read: {error}"))
+            .with_advice("write a level such as \"info\", or directives such as \"warn,hybridrelay_relay=debug\"")
+    })
 }
 
 /// Libraries that print whole frames and requests at their lowest level would show tokens and tickets.

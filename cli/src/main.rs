@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use hybridrelay_relay::config_file::{ConfigFile, LogFormat};
 
 mod arguments;
+mod config;
 mod connect;
 mod console;
 mod demo;
@@ -31,8 +33,8 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
-    let console = Console::new(arguments.output.json);
-    match run(arguments, console) {
+    let mut console = Console::new(arguments.output.json);
+    match run(arguments, &mut console) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             console.failure(&failure);
@@ -41,15 +43,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments, console: Console) -> Result<(), Failure> {
-    logging::start(arguments.output.verbose, console.is_json())?;
+fn run(arguments: Arguments, console: &mut Console) -> Result<(), Failure> {
+    // It says how to log.
+    let file = match &arguments.command {
+        Command::Serve(arguments) => arguments.load(*console)?,
+        _ => None,
+    };
+    let log = file.as_ref().map(ConfigFile::log);
+    if log.is_some_and(|log| log.format == LogFormat::Json) {
+        *console = Console::new(true);
+    }
+    let console = *console;
+    logging::start(arguments.output.verbose, console.is_json(), log.map(|log| log.filter.as_str()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io("the runtime cannot be started", &error))?;
     let outcome = runtime.block_on(async {
         match arguments.command {
-            Command::Serve(arguments) => serve::run(arguments, console).await,
+            Command::Serve(arguments) => serve::run(arguments, file, console).await,
+            Command::Config(arguments) => config::run(arguments, console),
             Command::Listen(arguments) => listen::run(arguments, console).await,
             Command::Connect(arguments) => connect::run(arguments, console).await,
             Command::Token(arguments) => token::run(arguments),

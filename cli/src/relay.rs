@@ -10,10 +10,10 @@ use clap::Args;
 use hybridrelay::{
     ConnectionString, EntityPath, Listener, ListenerBuilder, Proxy, RelayAddress, Sender, SenderBuilder, Target,
 };
+use hybridrelay_relay::units::parse_duration;
 
 use crate::failure::{Failure, Place};
 use crate::state;
-use crate::units::parse_duration;
 
 const CONNECTION_STRING: &str = "HYBRIDRELAY_CONNECTION_STRING";
 const CONNECTION_STRING_FILE: &str = "HYBRIDRELAY_CONNECTION_STRING_FILE";

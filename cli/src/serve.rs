@@ -8,25 +8,28 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use hybridrelay::env::Env;
+use hybridrelay_relay::config_file::ConfigFile;
 use hybridrelay_relay::dev_ca::DevCa;
+use hybridrelay_relay::units::parse_duration;
 use hybridrelay_relay::{
-    AutoCreate, MemoryStore, Namespace, Relay, RelayBuilder, RelayHandle, Rights, Rule, WebSocketPaths,
+    AutoCreate, Endpoint, MemoryStore, Namespace, Relay, RelayBuilder, Rights, Rule, WebSocketPaths,
 };
 use nix::fcntl::Flock;
 use serde_json::json;
 
+use crate::config;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::listen::connections;
 use crate::signals::{self, Signals};
 use crate::state;
 use crate::supervisor::Supervisor;
-use crate::units::parse_duration;
 
 mod endpoint;
+mod file;
 mod ready;
 
-use endpoint::{Bound, Endpoint, Port};
+use endpoint::{Bound, Port, bind as bind_at, loopback};
 use ready::Ready;
 
 /// The name of a development relay's one rule, which has every right.
@@ -38,12 +41,19 @@ Examples:
   hybridrelay serve --dev --listen https://[::1]:0   any free port
   hybridrelay serve --dev --public 'web/*'           senders of web/… need no key
   hybridrelay serve --dev --hostname relay.lan --listen https://0.0.0.0:9443
+  hybridrelay serve --config /etc/hybridrelay/relay.toml
 
-When the relay is ready it prints, at a terminal, four lines that can be pasted; otherwise one line of JSON with the \
-addresses, the connection string and the file to trust. SIGINT and SIGTERM let open connections end first; a second one stops \
-at once.";
+When a development relay is ready it prints, at a terminal, four lines that can be pasted; otherwise one line of JSON with the \
+addresses, the connection string and the file to trust. A relay with a configuration file prints its addresses. SIGINT and SIGTERM \
+let open connections end first; a second one stops at once. SIGHUP has the configuration file read again.";
+
+/// The options that a configuration file replaces.
+const DEVELOPMENT: [&str; 8] = ["dev", "listen", "admin", "state", "key", "hostname", "public", "drain"];
 
 /// Run a relay
+///
+/// With --config: as a configuration file says; 'hybridrelay config example' writes one. Certificates and key files are taken up by
+/// themselves when they change, the file itself on SIGHUP; what is wrong is told, and the relay goes on as before.
 ///
 /// With --dev: for development on this machine. Everything that is needed is made at the first start and kept: a certificate
 /// authority that can vouch for this machine's names only, and the key of the one rule, RootManageSharedAccessKey. Hybrid
@@ -51,6 +61,10 @@ at once.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArguments {
+    /// Run a relay as this file says
+    #[arg(long, value_name = "FILE", conflicts_with_all = DEVELOPMENT)]
+    config: Option<PathBuf>,
+
     /// Run a development relay
     #[arg(long)]
     dev: bool,
@@ -115,12 +129,21 @@ enum Form {
     Json,
 }
 
-pub(crate) async fn run(arguments: ServeArguments, console: Console) -> Result<(), Failure> {
+impl ServeArguments {
+    /// Loads the configuration file, if one is given.
+    pub(crate) fn load(&self, console: Console) -> Result<Option<ConfigFile>, Failure> {
+        self.config.as_ref().map(|path| config::load(path, console)).transpose()
+    }
+}
+
+pub(crate) async fn run(arguments: ServeArguments, file: Option<ConfigFile>, console: Console) -> Result<(), Failure> {
+    if let Some(file) = file {
+        return file::run(file, arguments.ready, console).await;
+    }
     if !arguments.dev {
-        return Err(Failure::usage(
-            "serve needs --dev: there is no configuration file yet that could tell what to serve",
-        )
-        .with_advice("run a development relay: hybridrelay serve --dev"));
+        return Err(Failure::usage("serve needs --config FILE or --dev").with_advice(
+            "begin a file with 'hybridrelay config example', or run a development relay: hybridrelay serve --dev",
+        ));
     }
     let env = Env::system();
     let mut signals = Signals::catch()?;
@@ -150,13 +173,14 @@ pub(crate) async fn run(arguments: ServeArguments, console: Console) -> Result<(
         sockets.listen.into_iter().fold(builder, |builder, bound| on(builder, bound, &ca)).build().start().await?;
 
     ready.metrics = relay.metrics_addr().map(|address| format!("http://{address}/metrics"));
-    announce(&ready, arguments.ready)?;
+    announce(arguments.ready, || ready.to_text(), || ready.to_json())?;
     supervisor.ready(&format!("listening on {}", ready.listen.join(" ")));
     tokio::select! {
         _ = signals.next() => {}
         () = supervisor.watch(&env) => {}
     }
-    let draining = drain(relay, arguments.drain, signals, console, &supervisor);
+    let (open, limit) = (relay.connections(), arguments.drain);
+    let draining = drain(open, limit, relay.shutdown(limit), signals, console, &supervisor);
     tokio::select! {
         () = draining => {}
         () = supervisor.watch(&env) => {}
@@ -192,16 +216,16 @@ struct Sockets {
 async fn bind(env: &Env, listen: &[Endpoint], admin: Option<Endpoint>) -> Result<Sockets, Failure> {
     let mut bound = Vec::new();
     if listen.is_empty() {
-        for default in [Endpoint::loopback("https", 9443), Endpoint::loopback("http", 9080)] {
-            bound.push(default.bind(env, Port::OrNext).await?);
+        for default in [loopback("https", 9443), loopback("http", 9080)] {
+            bound.push(bind_at(default, env, Port::OrNext).await?);
         }
     }
     for endpoint in listen {
-        bound.push(endpoint.clone().bind(env, Port::Exactly).await?);
+        bound.push(bind_at(endpoint.clone(), env, Port::Exactly).await?);
     }
     let admin = match admin {
-        Some(endpoint) => endpoint.bind(env, Port::Exactly).await?,
-        None => Endpoint::loopback("https", 9444).bind(env, Port::OrNext).await?,
+        Some(endpoint) => bind_at(endpoint, env, Port::Exactly).await?,
+        None => bind_at(loopback("https", 9444), env, Port::OrNext).await?,
     };
     Ok(Sockets { listen: bound, admin })
 }
@@ -216,7 +240,7 @@ fn on(builder: RelayBuilder, bound: Bound, ca: &DevCa) -> RelayBuilder {
 fn certificate_names(hostnames: &[String], sockets: &Sockets) -> Vec<String> {
     let mut names = hostnames.to_vec();
     let addresses = sockets.listen.iter().chain([&sockets.admin]).map(|bound| &bound.endpoint);
-    for host in addresses.filter(|endpoint| endpoint.is_secure()).filter_map(Endpoint::host_to_certify) {
+    for host in addresses.filter(|endpoint| endpoint.is_secure()).filter_map(endpoint::host_to_certify) {
         if !names.iter().any(|name| name.eq_ignore_ascii_case(&host)) {
             names.push(host);
         }
@@ -228,7 +252,7 @@ fn ready(sockets: &Sockets, hostnames: &[String], directory: &Path, key: String)
     let endpoints = sockets.listen.iter().map(|bound| &bound.endpoint);
     // The bound list is never empty; TLS comes first.
     let main = endpoints.clone().find(|endpoint| endpoint.is_secure()).unwrap_or(&sockets.listen[0].endpoint);
-    let namespace = main.host_for_clients(hostnames);
+    let namespace = endpoint::host_for_clients(main, hostnames);
     let emulator = if main.is_secure() { "" } else { ";UseDevelopmentEmulator=true" };
     let authority = endpoint::authority(&namespace, main.port());
     Ready {
@@ -246,28 +270,34 @@ fn ready(sockets: &Sockets, hostnames: &[String], directory: &Path, key: String)
     }
 }
 
-fn announce(ready: &Ready, form: Form) -> Result<(), Failure> {
+fn announce(form: Form, text: impl Fn() -> String, json: impl Fn() -> String) -> Result<(), Failure> {
     let as_text = match form {
         Form::Auto => io::stdout().is_terminal(),
         Form::Text => true,
         Form::Json => false,
     };
-    let text = if as_text { ready.to_text() } else { ready.to_json() };
+    let text = if as_text { text() } else { json() };
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     written.map_err(|error| Failure::io("the ready line cannot be written", &error))
 }
 
 /// Ends the relay in good order, or at once by another signal.
-async fn drain(relay: RelayHandle, limit: Duration, mut signals: Signals, console: Console, supervisor: &Supervisor) {
-    let open = relay.connections();
+async fn drain(
+    open: usize,
+    limit: Duration,
+    shutdown: impl Future<Output = ()>,
+    mut signals: Signals,
+    console: Console,
+    supervisor: &Supervisor,
+) {
     supervisor.stopping(limit, &format!("waiting for {} to end", connections(open)));
     if open > 0 {
         let text = format!("waiting for {} to end; another signal stops at once", connections(open));
         console.event("draining", json!({"connections": open}), &text);
     }
     tokio::select! {
-        () = relay.shutdown(limit) => {}
+        () = shutdown => {}
         signal = signals.next() => signals::exit_by(signal),
     }
 }

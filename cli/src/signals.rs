@@ -25,6 +25,11 @@ impl Signals {
     }
 }
 
+/// SIGHUP, which from then on no longer ends the process.
+pub(crate) fn hangups() -> Result<Signal, Failure> {
+    signal(SignalKind::hangup()).map_err(|error| Failure::io("signals cannot be caught", &error))
+}
+
 /// Ends the process as the signal would have done, in the eyes of a shell.
 pub(crate) fn exit_by(signal: SignalKind) -> ! {
     std::process::exit(128 + signal.as_raw_value());

@@ -36,8 +36,6 @@ impl Supervisor {
     }
 
     /// The configuration is being read again; [`ready`](Self::ready) has to follow.
-    // The reload of a configuration file calls it.
-    #[allow(dead_code)]
     pub(crate) fn reloading(&self) {
         // Linux always has this clock. The manager tells by it a reload from one that began earlier.
         if let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) {

@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use hybridrelay::EntityPath;
 use hybridrelay::env::Env;
 use hybridrelay::token::{Audience, SasToken};
+use hybridrelay_relay::units::parse_duration;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::destination::Destination;
 use crate::failure::{Exit, Failure};
 use crate::relay::{TargetArguments, refuse_connection_string};
-use crate::units::{format_duration, parse_duration};
+use crate::units::format_duration;
 
 /// A token is a line; more than this is none.
 const INPUT_LIMIT: u64 = 64 * 1024;

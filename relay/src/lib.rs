@@ -7,11 +7,15 @@
 
 mod auth;
 mod config;
+#[cfg(feature = "config-file")]
+pub mod config_file;
 mod control;
 #[cfg(feature = "dev-ca")]
 pub mod dev_ca;
 pub mod directory;
 mod edge;
+#[cfg(feature = "config-file")]
+mod endpoint;
 mod gateway;
 mod limits;
 mod local;
@@ -23,8 +27,12 @@ mod relay;
 mod rendezvous;
 mod store;
 pub mod tls;
+#[cfg(feature = "config-file")]
+pub mod units;
 
 pub use config::{Config, Limits, ListenAddress, Timings};
+#[cfg(feature = "config-file")]
+pub use endpoint::{Endpoint, EndpointHost};
 pub use limits::{DescriptorLimit, raise_descriptor_limit};
 pub use local::{LocalRelay, LocalRelayBuilder};
 pub use namespace::{AutoCreate, Entity, Namespace, Right, Rights, Rule, WebSocketPaths};

@@ -73,9 +73,14 @@ impl MemoryStore {
         removed
     }
 
-    /// Replaces the whole state, as after reading a configuration file again.
+    /// Replaces the whole state.
     pub fn replace(&self, namespaces: impl IntoIterator<Item = Namespace>) {
         self.0.send_replace(Arc::new(Snapshot { namespaces: namespaces.into_iter().collect() }));
+    }
+
+    /// Replaces the whole state by what is made of the present one, with no change in between.
+    pub fn replace_with(&self, make: impl FnOnce(&Snapshot) -> Vec<Namespace>) {
+        self.0.send_modify(|current| *current = Arc::new(Snapshot { namespaces: make(current) }));
     }
 }
 

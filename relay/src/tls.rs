@@ -39,7 +39,7 @@ fn finish(mut config: ServerConfig) -> Result<Arc<ServerConfig>, rustls::Error> 
 }
 
 /// The provider with AES-128-GCM before AES-256-GCM: a quarter less work per byte, and no weaker in practice.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
         CipherSuite::TLS13_AES_128_GCM_SHA256 => 0,
