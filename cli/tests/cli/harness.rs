@@ -109,6 +109,17 @@ impl Process {
         said.unwrap_or_else(|_| panic!("{text:?} was not said, but: {}", *self.stderr.borrow()));
     }
 
+    /// Waits until standard error holds a text so many times.
+    pub(crate) async fn says_times(&mut self, times: usize, text: &str) {
+        let said = within(text, self.stderr.wait_for(|said| said.matches(text).count() >= times)).await.map(|_| ());
+        said.unwrap_or_else(|_| panic!("{text:?} was not said {times} times, but: {}", *self.stderr.borrow()));
+    }
+
+    /// What standard error holds so far.
+    pub(crate) fn said(&self) -> String {
+        self.stderr.borrow().clone()
+    }
+
     pub(crate) async fn line(&mut self) -> String {
         let mut line = String::new();
         within("a line", self.reader().read_line(&mut line)).await.expect("standard output is readable");

@@ -1,6 +1,7 @@
 //! The command as its users run it: real processes, a real relay, real signals.
 #![allow(clippy::disallowed_methods)]
 
+mod config;
 mod connect;
 mod demo;
 mod exec;
@@ -8,8 +9,10 @@ mod failures;
 mod harness;
 mod listen;
 mod manual;
+mod reload;
 mod secrets;
 mod serve;
+mod serve_file;
 mod signals;
 mod supervisor;
 mod token;

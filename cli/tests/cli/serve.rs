@@ -155,14 +155,14 @@ async fn a_given_port_that_is_taken_is_an_error() {
 }
 
 #[tokio::test]
-async fn without_dev_it_refuses_and_says_what_to_do() {
+async fn without_a_file_or_dev_it_refuses_and_says_what_to_do() {
     let home = tempfile::tempdir().unwrap();
     let output = run(command(home.path()).arg("serve"), "").await;
     assert_eq!(output.code, Some(2));
     assert_eq!(
         output.stderr,
-        "error: serve needs --dev: there is no configuration file yet that could tell what to serve\n\
-         run a development relay: hybridrelay serve --dev\n"
+        "error: serve needs --config FILE or --dev\n\
+         begin a file with 'hybridrelay config example', or run a development relay: hybridrelay serve --dev\n"
     );
 }
 

@@ -75,7 +75,7 @@ fn namespace(
     let auto_create = table.table("auto_create", &auto_title, report).map(|table| auto_create(table, report));
     if entities.is_empty() && auto_create.is_none() && table.value("entity").is_none() {
         let message = format!("the namespace {:?} has no hybrid connections", name.value);
-        report.warning(name.place, message, format!("add {}, or {auto_title}", title("entity")));
+        report.lacking(name.place, message, format!("add {}, or {auto_title}", title("entity")));
     }
     table.finish(report);
     NamespaceSettings { name: name.value.to_owned(), hosts, rules, entities, auto_create }

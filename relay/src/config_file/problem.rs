@@ -119,6 +119,13 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The same for what had better be there.
+    pub(super) fn lacking(&mut self, place: Place, message: impl Into<String>, advice: impl Into<String>) {
+        if !self.incomplete {
+            self.warning(place, message, advice);
+        }
+    }
+
     fn add(&mut self, severity: Severity, place: Place, message: String, advice: Option<String>) {
         let (line, column) = self.position(place);
         let file = self.file.to_owned();

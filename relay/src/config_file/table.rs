@@ -39,7 +39,9 @@ impl<'t> Table<'t> {
 
     /// The value of a key, which is known from then on.
     pub(super) fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries.get(key)
     }
 

@@ -161,11 +161,11 @@ mod tests {
 
 <!-- Made from relay/src/observe/metrics/table.rs by the test that compares both; UPDATE_DOCS=1 writes this page anew. -->
 
-A relay serves its metrics in the OpenMetrics text format at `GET /metrics`, on a socket of its own (`metrics_listen`), never on the
-sockets that listeners and senders use; a program that embeds the relay reads the same text with `RelayHandle::metrics_text()`.
+A relay serves its metrics in the OpenMetrics text format at `GET /metrics`, on a socket of its own (`[metrics] listen` in the
+configuration file), never on the sockets that listeners and senders use; a program that embeds the relay reads the same text with `RelayHandle::metrics_text()`.
 
 `namespace` and `entity` name the hybrid connection. The first 1 000 hybrid connections have series of their own
-(`entities_in_metrics`); all later ones share the entity `other`. Requests that lead to no hybrid connection have an empty entity.
+([`entities_in_metrics`](limits.md)); all later ones share the entity `other`. Requests that lead to no hybrid connection have an empty entity.
 `direction` is `to_listener` or `to_sender`. `result` is `success` for an answer of 101, `server_error` for a status of 500 or above,
 else `client_error`.
 
@@ -174,7 +174,7 @@ else `client_error`.
     const REASONS: &str = "
 ## Reasons of refusals
 
-The log has them in the field `reason`, events too. Besides these, each limit of the configuration is a reason by its own name, such as
+The log has them in the field `reason`, events too. Besides these, each [limit](limits.md) of the configuration is a reason by its own name, such as
 `connections_per_entity` or `failed_authorizations_per_minute`.
 
 ";
