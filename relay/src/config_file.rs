@@ -90,11 +90,6 @@ impl Settings {
     pub fn to_toml(&self) -> String {
         show::to_toml(&self.0)
     }
-
-    /// What to log.
-    pub fn log(&self) -> &LogSettings {
-        &self.0.log
-    }
 }
 
 impl ConfigFile {

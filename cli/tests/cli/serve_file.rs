@@ -74,9 +74,15 @@ impl FileRelay {
     }
 
     pub(crate) async fn start_in(folder: TempDir, text: &str) -> Self {
+        Self::start_with(folder, text, &[]).await
+    }
+
+    /// A relay with variables in its environment.
+    async fn start_with(folder: TempDir, text: &str, environment: &[(&str, &Path)]) -> Self {
         write(folder.path(), "relay.toml", text);
         let file = folder.path().join("relay.toml");
-        let mut process = Process::start(command(folder.path()).args(["serve", "--config"]).arg(file));
+        let mut serve = command(folder.path());
+        let mut process = Process::start(serve.args(["serve", "--config"]).arg(file).envs(environment.iter().copied()));
         let line = process.line().await;
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}: {}", process.said()));
         Self { process, ready, folder }
@@ -196,6 +202,25 @@ async fn each_host_leads_to_its_namespace() {
     assert_eq!(relay.refusal("127.0.0.1", "orders", "other-key").await, Some(404), "there it does not exist");
     assert_eq!(relay.refusal("localhost", "orders", "the-key").await, None);
     within("the listener's end", accepting).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_come_from_the_environment_and_from_systemds_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let credentials = tempfile::tempdir().unwrap();
+    write(credentials.path(), "spare", "a-spare-key\n");
+    let (certificate, key) = Authority::new().certify("localhost");
+    write(credentials.path(), "tls.key", &key);
+    write(folder.path(), "cert.pem", &certificate);
+    let keys = "primary_key = \"${env:RELAY_KEY}\"\nsecondary_key = \"${credential:spare}\"";
+    let secure = TLS.replace("\"key.pem\"", "\"${credential:tls.key}\"");
+    let text = format!("{}[[listen]]\n{secure}\n", PLAIN.replace("primary_key = \"the-key\"", keys));
+    let environment = [("RELAY_KEY", Path::new("a-key-by-variable")), ("CREDENTIALS_DIRECTORY", credentials.path())];
+    let relay = FileRelay::start_with(folder, &text, &environment).await;
+    for (key, status) in [("a-key-by-variable", 404), ("a-spare-key", 404), ("another-key", 401)] {
+        assert_eq!(relay.refusal("localhost", "orders", key).await, Some(status), "{key}");
+    }
+    assert!(relay.ready["listen"][1].as_str().unwrap().starts_with("https://"));
 }
 
 #[tokio::test]

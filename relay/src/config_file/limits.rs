@@ -85,24 +85,24 @@ macro_rules! last {
 const UNANSWERED: &str = "the socket is closed unanswered";
 const WAITS: &str = "it waits for its turn, as long as `handshake`, and is then closed unanswered";
 const FORBIDDEN: &str = "403 `QuotaExceeded`";
-const BUSY: &str = "503 with `Retry-After`";
+const BUSY: &str = "429, or 503 for a WebSocket, with `Retry-After`";
 const SLOWED: &str = "nothing is lost: the relay reads less, and TCP slows the peers";
 const NOBODY: &str = "nobody is refused";
 const CUT: &str = "the connection is cut";
 
-use Metric::{Named, None as Uncounted, Reason, Refusals};
+use Metric::{Named, None as Uncounted, Reason as Because, Refusals};
 
 limits! {
     Count config.limits.sockets "Accepted sockets at once, in whatever state", UNANSWERED, Refusals;
     Count config.limits.unauthenticated "Sockets at once that have not been authorised for anything", UNANSWERED, Refusals;
     Count config.limits.unauthenticated_per_address "The same per address", UNANSWERED, Refusals;
     Count config.limits.handshakes
-        "Handshakes at once: TLS and the first request, up to its admission", WAITS, Reason("handshake_timeout");
-    Count config.limits.handshakes_per_address "The same per address", WAITS, Reason("handshake_timeout");
+        "Handshakes at once: TLS and the first request, up to its admission", WAITS, Because("handshake_timeout");
+    Count config.limits.handshakes_per_address "The same per address", WAITS, Because("handshake_timeout");
     Size config.limits.header_block "Request line and header fields of one request", "431", Refusals;
     PerMinute config.limits.failed_authorizations_per_minute
         "Refused tokens in a minute per address; then no token from there is looked at for a while, valid ones included",
-        "429, or 503 for a WebSocket, with `Retry-After`", Refusals;
+        BUSY, Refusals;
 
     Count config.limits.listeners_per_namespace "Listeners online per namespace", FORBIDDEN, Refusals;
     Count config.limits.listeners_per_entity "Listeners online per hybrid connection", FORBIDDEN, Refusals;
@@ -136,8 +136,8 @@ limits! {
         "The same per address of the sender", SLOWED, Named("hybridrelay_throttled_seconds_total");
 
     Count config.limits.queued_deliveries
-        "Messages queued for one listener", "503 after `queue_full`", Reason("listener_busy");
-    Size config.limits.queued_bytes "Bytes queued for one listener", "503 after `queue_full`", Reason("listener_busy");
+        "Messages queued for one listener", "503 after `queue_full`", Because("listener_busy");
+    Size config.limits.queued_bytes "Bytes queued for one listener", "503 after `queue_full`", Because("listener_busy");
     Size config.limits.control_text
         "Longest text message on a control channel", "the control channel is closed with 1009", Uncounted;
     Size config.limits.control_binary
@@ -148,13 +148,13 @@ limits! {
 
     Time config.timings.handshake
         "From the beginning of a handshake to the end of the first request's head, TLS included; as long at most may a \
-         socket wait for its turn before that", UNANSWERED, Reason("handshake_timeout");
+         socket wait for its turn before that", UNANSWERED, Because("handshake_timeout");
     Time config.timings.header_read
         "A further request's head, counted from the previous response", UNANSWERED, Uncounted;
     Time config.timings.upgrade "Between a 101 and the socket that belongs to it", CUT, Uncounted;
-    Time config.timings.accept "From telling a listener of a sender to the listener's dial", "504", Reason("not_accepted");
+    Time config.timings.accept "From telling a listener of a sender to the listener's dial", "504", Because("not_accepted");
     Time config.timings.queue_full
-        "How long a delivery waits for room in a listener's queue", "503", Reason("listener_busy");
+        "How long a delivery waits for room in a listener's queue", "503", Because("listener_busy");
     Time config.timings.write_stall
         "How long a write to a listener may stall before the listener is taken for dead", CUT, Uncounted;
     Time config.timings.control_ping "Silence on a control channel before a Ping", NOBODY, Uncounted;
@@ -168,7 +168,7 @@ limits! {
     Time config.timings.half_close
         "After one side's Close, the time without progress until both are finished", CUT, Uncounted;
     TimeOrNone config.timings.clock_skew
-        "How far a token's expiry may lie in the past at connect", "401", Reason("expired_token");
+        "How far a token's expiry may lie in the past at connect", "401", Because("expired_token");
     TimeOrNone config.timings.expiry_grace
         "How long an expired token keeps a control channel alive", "the control channel is closed with 1008", Uncounted;
     TimeOrNone config.timings.revocation
@@ -294,6 +294,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Limits, Timings};
+    use crate::refusal::Reason;
 
     /// Set to write the page anew: `UPDATE_DOCS=1 cargo test -p hybridrelay-relay --features config-file documentation`.
     const UPDATE: &str = "UPDATE_DOCS";
@@ -312,6 +313,15 @@ mod tests {
             assert_eq!(LIMITS.iter().filter(|limit| limit.key == *field).count(), 1, "{field}");
         }
         assert_eq!(LIMITS.len(), fields.len() + 1, "and one for the drain");
+    }
+
+    #[test]
+    fn the_reasons_that_are_named_are_those_that_are_counted() {
+        for limit in LIMITS {
+            if let Metric::Reason(word) = limit.metric {
+                assert!(Reason::ALL.iter().any(|reason| reason.as_str() == word), "{word} of {}", limit.key);
+            }
+        }
     }
 
     #[test]
@@ -339,7 +349,7 @@ mod tests {
                 Metric::None => String::new(),
             };
             let unit = match limit.field {
-                Field::Count(_) => "",
+                Field::Count(_) => "number",
                 Field::Size(_) => "bytes",
                 Field::PerMinute(_) => "per minute",
                 Field::PerSecond(_) => "per second",

@@ -38,7 +38,7 @@ fn namespace(
 ) -> NamespaceSettings {
     let further = table.texts("hosts", report);
     // One namespace alone is everybody's, unless it says whose it is (protocol.md 10, decision 56).
-    let everybody = (alone && further.is_none()).then(|| At { value: "*", place: name.place });
+    let everybody = (alone && further.is_none()).then_some(At { value: "*", place: name.place });
     let mut hosts = Vec::new();
     let mut own = Vec::new();
     for (at, host) in [name.clone()].into_iter().chain(further.into_iter().flatten()).chain(everybody).enumerate() {
