@@ -214,13 +214,23 @@ async fn keys_come_from_the_environment_and_from_systemds_credentials() {
     write(folder.path(), "cert.pem", &certificate);
     let keys = "primary_key = \"${env:RELAY_KEY}\"\nsecondary_key = \"${credential:spare}\"";
     let secure = TLS.replace("\"key.pem\"", "\"${credential:tls.key}\"");
-    let text = format!("{}[[listen]]\n{secure}\n", PLAIN.replace("primary_key = \"the-key\"", keys));
+    let by_path = TLS.replace("key.pem", credentials.path().join("tls.key").to_str().unwrap());
+    let admin = by_path.replace("url = ", "listen = ");
+    let plain = PLAIN.replace("primary_key = \"the-key\"", keys);
+    let text = format!("{plain}[[listen]]\n{secure}\n[admin]\n{admin}\n");
+    // As an access list for one user looks to others.
+    for name in ["spare", "tls.key"] {
+        fs::set_permissions(credentials.path().join(name), fs::Permissions::from_mode(0o440)).unwrap();
+    }
     let environment = [("RELAY_KEY", Path::new("a-key-by-variable")), ("CREDENTIALS_DIRECTORY", credentials.path())];
     let relay = FileRelay::start_with(folder, &text, &environment).await;
     for (key, status) in [("a-key-by-variable", 404), ("a-spare-key", 404), ("another-key", 401)] {
         assert_eq!(relay.refusal("localhost", "orders", key).await, Some(status), "{key}");
     }
     assert!(relay.ready["listen"][1].as_str().unwrap().starts_with("https://"));
+    relay.process.signal(Signal::SIGTERM);
+    let said = relay.process.output().await.stderr;
+    assert!(!said.contains("warning"), "{said}");
 }
 
 #[tokio::test]

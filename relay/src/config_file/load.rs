@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 
 use super::certificate::{self, Part, unreadable};
 use super::problem::{Place, Report};
-use super::secret::{Reference, Secret};
+use super::secret::{Reference, Secret, credentials};
 use super::settings::{FilePath, KeySource, Listen, NamespaceSettings, Parsed, RuleSettings, TlsFiles, folder_of};
 use super::table::At;
 use super::watched::Watched;
@@ -54,9 +54,7 @@ impl Loader<'_, '_> {
         let (cert_path, key_path) = (cert_path?, key_path?);
         self.watched.add(&cert_path);
         self.watched.add(&key_path);
-        if !matches!(key.value, FilePath::By(Reference::Credential(_))) {
-            self.check_permissions(&key_path, key.place);
-        }
+        self.check_permissions(&key_path, key.place);
         match certificate::load(&cert_path, &key_path) {
             Ok(certificate) => {
                 self.check_validity(&certificate, &cert_path, cert.place);
@@ -137,12 +135,11 @@ impl Loader<'_, '_> {
             }
             KeySource::By(reference) => {
                 let path = self.path_of(reference, place)?;
-                let is_credential = matches!(reference, Reference::Credential(_));
-                (self.key_file(&path, place, is_credential)?, path.display().to_string())
+                (self.key_file(&path, place)?, path.display().to_string())
             }
             KeySource::File(path) => {
                 let path = folder_of(self.file).join(path);
-                (self.key_file(&path, place, false)?, path.display().to_string())
+                (self.key_file(&path, place)?, path.display().to_string())
             }
         };
         match Secret::key(text.trim()) {
@@ -156,7 +153,7 @@ impl Loader<'_, '_> {
     }
 
     /// The text of a key file; a newline at its end does no harm.
-    fn key_file(&mut self, path: &Path, place: Place, is_credential: bool) -> Option<String> {
+    fn key_file(&mut self, path: &Path, place: Place) -> Option<String> {
         self.watched.add(path);
         let advice = "make the file and put the key into it, or name another";
         let too_long = fs::metadata(path).is_ok_and(|found| found.len() > LONGEST_KEY_FILE);
@@ -166,10 +163,7 @@ impl Loader<'_, '_> {
         }
         match fs::read_to_string(path) {
             Ok(text) => {
-                // systemd gives its credentials to one user by an access list, which looks like a right of the group.
-                if !is_credential {
-                    self.check_permissions(path, place);
-                }
+                self.check_permissions(path, place);
                 Some(text)
             }
             Err(error) => {
@@ -180,7 +174,9 @@ impl Loader<'_, '_> {
     }
 
     fn check_permissions(&mut self, path: &Path, place: Place) {
-        if is_open_to_others(path) {
+        // systemd gives its credentials to one user by an access list, which looks like a right of the group.
+        let is_credential = credentials(self.env).is_some_and(|directory| path.starts_with(directory));
+        if is_open_to_others(path) && !is_credential {
             let message = format!("{} can be read by others than its owner", path.display());
             self.report.warning(place, message, format!("run chmod 600 {}", path.display()));
         }

@@ -36,6 +36,7 @@ pub struct FileRelay {
     source: Source,
     /// The namespaces of the file, without the hybrid connections that listeners have made.
     configured: Vec<Namespace>,
+    lead: Duration,
     drain: Duration,
     watched: Watched,
 }
@@ -95,6 +96,7 @@ impl ConfigFile {
             admin_certificate,
             source,
             configured: loaded.namespaces,
+            lead: settings.tunables.config.timings.drain_lead,
             drain: settings.tunables.drain,
             watched: loaded.watched,
             started: Fixed::of(settings),
@@ -139,6 +141,11 @@ impl FileRelay {
     /// Where the metrics are served.
     pub fn metrics(&self) -> Option<String> {
         Some(format!("http://{}/metrics", self.relay.metrics_addr()?))
+    }
+
+    /// How long the end of the relay may take: `drain_lead` and `drain`, as they were read last.
+    pub fn drain(&self) -> Duration {
+        self.lead + self.drain
     }
 
     /// The relay itself.
@@ -206,7 +213,7 @@ impl FileRelay {
         if let (Some(certificate), Some(next), true) = (&self.admin_certificate, loaded.admin, same_admin) {
             certificate.replace(next);
         }
-        self.drain = settings.tunables.drain;
+        (self.lead, self.drain) = (settings.tunables.config.timings.drain_lead, settings.tunables.drain);
         self.relay.set_config(settings.tunables.config);
         (self.source, self.watched) = (source, loaded.watched);
         Ok(Reloaded { warnings, needs_restart })

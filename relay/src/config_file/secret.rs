@@ -89,12 +89,16 @@ impl Reference {
             Self::Variable(_) => Ok(None),
             Self::File(path) => Ok(Some(folder.join(path))),
             Self::Credential(name) => {
-                let directory = env.variable(CREDENTIALS).filter(|directory| !directory.is_empty());
-                let directory = directory.ok_or_else(|| format!("{CREDENTIALS} is not set"))?;
-                Ok(Some(Path::new(&directory).join(name)))
+                let directory = credentials(env).ok_or_else(|| format!("{CREDENTIALS} is not set"))?;
+                Ok(Some(directory.join(name)))
             }
         }
     }
+}
+
+/// Where systemd keeps the unit's credentials.
+pub(super) fn credentials(env: &Env) -> Option<PathBuf> {
+    env.variable(CREDENTIALS).map(PathBuf::from).filter(|directory| directory.is_absolute())
 }
 
 impl fmt::Display for Reference {
