@@ -90,6 +90,7 @@ async fn a_bad_file_changes_nothing_and_is_told_of_with_all_that_is_wrong() {
         let line = format!("{}{told}\n", file.display());
         assert!(relay.process.said().contains(&line), "{line} in {}", relay.process.said());
     }
+    assert!(!relay.process.said().contains("the-key"), "{}", relay.process.said());
     talks(&joined(&relay, &listener, "orders").await).await;
 
     relay.reload(PLAIN);

@@ -74,15 +74,17 @@ impl FileRelay {
     }
 
     pub(crate) async fn start_in(folder: TempDir, text: &str) -> Self {
-        Self::start_with(folder, text, &[]).await
+        Self::start_with(folder, text, "", &[]).await
     }
 
-    /// A relay with variables in its environment.
-    async fn start_with(folder: TempDir, text: &str, environment: &[(&str, &Path)]) -> Self {
+    /// A relay with variables in its environment, and `log` in `HYBRIDRELAY_LOG`.
+    async fn start_with(folder: TempDir, text: &str, log: &str, environment: &[(&str, &Path)]) -> Self {
         write(folder.path(), "relay.toml", text);
         let file = folder.path().join("relay.toml");
         let mut serve = command(folder.path());
-        let mut process = Process::start(serve.args(["serve", "--config"]).arg(file).envs(environment.iter().copied()));
+        let mut process = Process::start(
+            serve.args(["serve", "--config"]).arg(file).envs(environment.iter().copied()).env("HYBRIDRELAY_LOG", log),
+        );
         let line = process.line().await;
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}: {}", process.said()));
         Self { process, ready, folder }
@@ -223,14 +225,17 @@ async fn keys_come_from_the_environment_and_from_systemds_credentials() {
         fs::set_permissions(credentials.path().join(name), fs::Permissions::from_mode(0o440)).unwrap();
     }
     let environment = [("RELAY_KEY", Path::new("a-key-by-variable")), ("CREDENTIALS_DIRECTORY", credentials.path())];
-    let relay = FileRelay::start_with(folder, &text, &environment).await;
+    let relay = FileRelay::start_with(folder, &text, "trace", &environment).await;
     for (key, status) in [("a-key-by-variable", 404), ("a-spare-key", 404), ("another-key", 401)] {
         assert_eq!(relay.refusal("localhost", "orders", key).await, Some(status), "{key}");
     }
     assert!(relay.ready["listen"][1].as_str().unwrap().starts_with("https://"));
     relay.process.signal(Signal::SIGTERM);
     let said = relay.process.output().await.stderr;
-    assert!(!said.contains("warning"), "{said}");
+    assert!(!said.contains("warning:"), "{said}");
+    for secret in ["a-key-by-variable", "a-spare-key", "PRIVATE KEY"] {
+        assert!(!said.contains(secret), "{secret} in {said}");
+    }
 }
 
 #[tokio::test]
