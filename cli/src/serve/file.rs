@@ -33,7 +33,6 @@ pub(super) async fn run(file: ConfigFile, form: Form, console: Console) -> Resul
     let env = Env::system();
     let supervisor = Supervisor::from_environment();
     raise_descriptor_limit();
-    let limit = file.config().timings.drain_lead + file.drain();
     let mut relay = file.start(&env).await.map_err(unusable)?;
     let ready = Ready::of(&relay);
     announce(form, || ready.to_text(), || ready.to_json())?;
@@ -61,7 +60,7 @@ pub(super) async fn run(file: ConfigFile, form: Form, console: Console) -> Resul
         () = serving => {}
         () = supervisor.watch(&env) => {}
     }
-    let open = relay.relay().connections();
+    let (open, limit) = (relay.relay().connections(), relay.drain());
     let draining = drain(open, limit, relay.shutdown(), signals, console, &supervisor);
     tokio::select! {
         () = draining => {}

@@ -10,6 +10,7 @@ use tokio::net::UnixDatagram;
 use tokio::process::Command;
 
 use crate::harness::{Process, command, run, within};
+use crate::serve_file::{PLAIN, write};
 
 /// A service manager's socket.
 struct Manager {
@@ -66,6 +67,32 @@ async fn the_manager_is_told_when_the_relay_is_ready_and_when_it_ends() {
         assert_eq!(manager.next().await, stopping);
         assert_eq!(relay.exit().await.code(), Some(0));
     }
+}
+
+#[tokio::test]
+async fn a_reload_is_told_of_whether_the_file_is_good_or_not() {
+    let home = tempfile::tempdir().unwrap();
+    let manager = Manager::at_path(home.path());
+    let limits = "[limits]\ndrain_lead = \"1s\"\ndrain = \"6s\"\n";
+    write(home.path(), "relay.toml", &format!("{PLAIN}{limits}"));
+    let mut serve = command(home.path());
+    serve.args(["serve", "--config"]).arg(home.path().join("relay.toml")).env("NOTIFY_SOCKET", &manager.name);
+    let mut relay = Process::start(&mut serve);
+    let ready: Value = serde_json::from_str(&relay.line().await).unwrap();
+    let ready = format!("READY=1\nSTATUS=listening on {}\n", ready["listen"][0].as_str().unwrap());
+    assert_eq!(manager.next().await, ready);
+    let drain = |drain: &str| format!("{PLAIN}{}", limits.replace("6s", drain));
+    for (text, told) in [("version = 0".to_owned(), "not applied"), (drain("9s"), "and applied")] {
+        write(home.path(), "relay.toml", &text);
+        relay.signal(Signal::SIGHUP);
+        assert!(manager.next().await.starts_with("RELOADING=1\nMONOTONIC_USEC="));
+        assert_eq!(manager.next().await, ready);
+        relay.says(told).await;
+    }
+    relay.signal(Signal::SIGTERM);
+    let stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=25000000\nSTATUS=waiting for 0 connections to end\n";
+    assert_eq!(manager.next().await, stopping, "the times of the file that was read last, and a little more");
+    assert_eq!(relay.exit().await.code(), Some(0));
 }
 
 #[tokio::test]

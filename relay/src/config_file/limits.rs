@@ -109,6 +109,12 @@ limits! {
     Count config.limits.listeners_per_key "Listeners online per key", FORBIDDEN, Refusals;
     Count config.limits.listeners_per_address "Listeners online per address", FORBIDDEN, Refusals;
 
+    PerMinute config.limits.refused_listens_per_minute
+        "Listeners that are refused by one of these four limits and told at once, in a minute per address and hybrid \
+         connection", "more are told at this rate, each in its turn", Uncounted;
+    Count config.limits.held_refusals_per_address
+        "Listeners at once per address that wait to be told", "more are told at once", Uncounted;
+
     Count config.limits.waiting_per_entity
         "Senders that wait for a listener's dial per hybrid connection", BUSY, Refusals;
     Count config.limits.waiting_per_address "The same per address of the sender", BUSY, Refusals;
