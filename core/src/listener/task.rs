@@ -66,6 +66,7 @@ impl ListenerTask {
                 new_tokens.borrow_and_update();
             }
             let mut closing = self.closing.clone();
+            let mut begun = env.now();
             let opened = tokio::select! {
                 biased;
                 () = closed(&mut closing) => return None,
@@ -76,7 +77,8 @@ impl ListenerTask {
                     self.online(&channel);
                     let since = env.now();
                     let error = self.session(channel).await?;
-                    if env.now().saturating_duration_since(since) >= PROVEN {
+                    begun = env.now();
+                    if begun.saturating_duration_since(since) >= PROVEN {
                         backoff.reset();
                     }
                     error
@@ -90,7 +92,7 @@ impl ListenerTask {
             let needs_token = error.kind() == ErrorKind::Unauthorized
                 && error.status().is_none()
                 && self.checked.credential.as_ref().is_some_and(|credential| !credential.is_renewable());
-            let retry_in = (!needs_token).then(|| backoff.next(&env, &error));
+            let retry_in = (!needs_token).then(|| backoff.next(&env, &error, begun));
             tracing::info!(entity = %self.checked.entity, %error, ?retry_in, "the listener is offline");
             self.status.send_replace(Status::Offline { error, retry_in });
             tokio::select! {
