@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use crate::env::{BoxSocket, Env};
+use crate::env::{BoxSocket, Env, Socket};
 use crate::{Error, ErrorKind, Result};
 
 mod exchange;
@@ -70,6 +70,7 @@ impl Dialer {
             target: DialTarget::parse(uri)?,
             headers: HeaderMap::new(),
             subprotocols: Vec::new(),
+            unacknowledged: None,
         })
     }
 }
@@ -80,6 +81,8 @@ pub(crate) struct Handshake<'a> {
     target: DialTarget,
     headers: HeaderMap,
     subprotocols: Vec<String>,
+    /// How long what was sent may stay unacknowledged by TCP.
+    unacknowledged: Option<Duration>,
 }
 
 impl Handshake<'_> {
@@ -102,6 +105,13 @@ impl Handshake<'_> {
         self
     }
 
+    /// Gives the attempt up when nothing of what was sent is acknowledged for this long: for sockets on which nothing may stall. It
+    /// stays set on the socket.
+    pub(crate) fn unacknowledged(mut self, limit: Duration) -> Self {
+        self.unacknowledged = Some(limit);
+        self
+    }
+
     /// Dials and upgrades within `limit`. A refusal comes back as [`Refused`] inside the error of the outer result's kind.
     pub(crate) async fn open(self, limit: Duration) -> Result<Upgraded, DialError> {
         let env = self.dialer.env.clone();
@@ -119,11 +129,14 @@ impl Handshake<'_> {
     }
 
     async fn run(self) -> Result<Upgraded, DialError> {
-        let Self { dialer, target, headers, subprotocols } = self;
-        let socket = match dialer.routing.proxy_for(&target)? {
+        let Self { dialer, target, headers, subprotocols, unacknowledged } = self;
+        let mut socket = match dialer.routing.proxy_for(&target)? {
             Some(proxy) => proxy.open(&dialer.env, &dialer.tls, &target).await?,
             None => tcp::connect(&dialer.env, &target.host, target.port).await?,
         };
+        if let Some(limit) = unacknowledged {
+            socket.set_user_timeout(limit);
+        }
         let socket = if target.tls { dialer.tls.handshake(socket, &target.host).await? } else { socket };
         upgrade::upgrade(&dialer.env, socket, &target, headers, &subprotocols).await
     }

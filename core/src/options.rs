@@ -248,7 +248,8 @@ macro_rules! shared_options {
         }
 
         /// How long a whole connect may take, the token included. Default: the connection string's `OperationTimeout`, else 60 s,
-        /// which is longer than the relay's own 30 s, so that its explanation arrives.
+        /// which is longer than the relay's own 30 s, so that its explanation arrives. A listener that was online before waits for the
+        /// answer to its handshake for 20 s at most.
         pub fn connect_timeout(mut self, limit: std::time::Duration) -> Self {
             self.options.connect_timeout = Some(limit);
             self

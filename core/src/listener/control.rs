@@ -28,6 +28,16 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
 /// borne. Nothing stalls on a control channel, so such a path is dead.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
+/// How long a handshake may stay unacknowledged by the relay's TCP: as long as connecting may take.
+const HANDSHAKE_UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+
+/// How long a relay that has the request of a listener that was online before may take to answer it: ours gives up itself after
+/// this long (10 s for a turn, 10 s for the handshake). An answer that was lost on the way never comes.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Timers that follow the wall clock look again at least this often, so that a clock that jumps is noticed.
+const WALL_CLOCK_CHECK: Duration = Duration::from_secs(60);
+
 /// Requests of up to 64 KiB come in one text and one binary message (protocol.md 3.5).
 const MESSAGE_LIMIT: usize = 256 * 1024;
 
@@ -64,24 +74,31 @@ pub(super) enum ControlEvent {
 enum Renewal {
     /// There is no expiry to care about.
     Never,
-    /// A new token is fetched and sent then.
-    At(Instant),
+    /// A new token is fetched and sent then, by whichever clock comes first: the wall clock runs on while a machine sleeps.
+    At { at: Instant, wall: SystemTime },
     /// The token cannot be renewed by us and ends then.
-    Ends { at: Instant, wall: SystemTime },
+    Ends { wall: SystemTime },
+}
+
+/// Whether it is the first time that a listener opens a channel, or it was online before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    First,
+    Again,
 }
 
 impl ControlChannel {
     /// Fetches a token and opens a channel. The connect timeout covers both.
-    pub(super) async fn open(checked: &Checked, id: &str) -> Result<Self> {
+    pub(super) async fn open(checked: &Checked, id: &str, opening: Opening) -> Result<Self> {
         let env = checked.dialer.env().clone();
-        let opening = Self::open_unbounded(&env, checked, id);
+        let opening = Self::open_unbounded(&env, checked, id, opening);
         env.timeout(checked.connect_timeout, opening).await.unwrap_or_else(|| {
             let limit = checked.connect_timeout.as_secs_f32();
             Err(Error::new(ErrorKind::Timeout, format!("the listener did not get online within {limit} s")))
         })
     }
 
-    async fn open_unbounded(env: &Env, checked: &Checked, id: &str) -> Result<Self> {
+    async fn open_unbounded(env: &Env, checked: &Checked, id: &str, opening: Opening) -> Result<Self> {
         let audience = checked.address.audience();
         let new_tokens = checked.credential.as_ref().and_then(TokenProvider::watch);
         let token = match &checked.credential {
@@ -91,12 +108,17 @@ impl ControlChannel {
         let mut handshake = checked
             .dialer
             .to_namespace(&checked.address.listen_uri(id)?)?
+            .unacknowledged(HANDSHAKE_UNACKNOWLEDGED)
             .header(headers::RELAY_USER_AGENT, HeaderValue::from_static(USER_AGENT))
             .header(headers::RELAY_FEATURES, offered_features()?);
         if let Some(token) = &token {
             handshake = handshake.header(headers::SERVICE_BUS_AUTHORIZATION, token.header_value()?);
         }
-        let upgraded = handshake.open(checked.connect_timeout).await.map_err(|error| match error {
+        let limit = match opening {
+            Opening::First => checked.connect_timeout,
+            Opening::Again => checked.connect_timeout.min(ANSWER_LIMIT),
+        };
+        let upgraded = handshake.open(limit).await.map_err(|error| match error {
             DialError::Failed(error) => error,
             DialError::Refused(refused) => refusal::classify(&refusal::Answer {
                 what: &format!("cannot listen on '{}' at {}", checked.entity, checked.address.authority()),
@@ -151,8 +173,8 @@ impl ControlChannel {
     /// When the token ends for good, if the library cannot renew it.
     pub(super) fn expires_at(&self) -> Option<SystemTime> {
         match self.renewal {
-            Renewal::Ends { wall, .. } => Some(wall),
-            Renewal::Never | Renewal::At(_) => None,
+            Renewal::Ends { wall } => Some(wall),
+            Renewal::Never | Renewal::At { .. } => None,
         }
     }
 
@@ -233,19 +255,25 @@ impl ControlChannel {
         };
         let token = match self.renewal {
             Renewal::Never => None,
-            Renewal::At(_) if self.fetching.is_some() => None,
-            Renewal::At(at) | Renewal::Ends { at, .. } => Some(at),
+            Renewal::At { .. } if self.fetching.is_some() => None,
+            Renewal::At { at, wall } => Some(at.min(self.look_at_the_clock(wall))),
+            Renewal::Ends { wall } => Some(self.look_at_the_clock(wall)),
         };
         keep_alive.into_iter().chain(token).min()
     }
 
+    /// When to see whether the wall clock has come this far.
+    fn look_at_the_clock(&self, wall: SystemTime) -> Instant {
+        let left = wall.duration_since(self.env.wall_clock()).unwrap_or_default();
+        self.env.now() + left.min(WALL_CLOCK_CHECK)
+    }
+
     async fn on_timer(&mut self) -> Result<()> {
         let now = self.env.now();
+        let wall_clock = self.env.wall_clock();
         match self.renewal {
-            Renewal::At(at) if at <= now && self.fetching.is_none() => self.fetch(),
-            Renewal::Ends { at, .. } if at <= now => {
-                return Err(expired());
-            }
+            Renewal::At { at, wall } if (at <= now || wall <= wall_clock) && self.fetching.is_none() => self.fetch(),
+            Renewal::Ends { wall } if wall <= wall_clock => return Err(expired()),
             _ => {}
         }
         let Some(interval) = self.keep_alive else { return Ok(()) };
@@ -296,20 +324,23 @@ impl ControlChannel {
     }
 
     fn postpone(&mut self) {
-        if let Renewal::At(_) | Renewal::Never = self.renewal {
-            self.renewal = Renewal::At(self.env.now() + RENEWAL_PAUSE);
+        if let Renewal::At { .. } | Renewal::Never = self.renewal {
+            self.renewal = self.renewal_after(RENEWAL_PAUSE);
         }
     }
 
+    fn renewal_after(&self, delay: Duration) -> Renewal {
+        Renewal::At { at: self.env.now() + delay, wall: self.env.wall_clock() + delay }
+    }
+
     fn schedule(&mut self, token: Option<&Token>) {
-        let now = self.env.now();
         self.renewal = match (token.and_then(Token::expires_at), &self.credential) {
             (Some(expires), Some(credential)) => {
                 let life = expires.duration_since(self.env.wall_clock()).unwrap_or_default();
                 if credential.is_renewable() {
-                    Renewal::At(now + renewal_delay(life).max(RENEWAL_PAUSE))
+                    self.renewal_after(renewal_delay(life).max(RENEWAL_PAUSE))
                 } else {
-                    Renewal::Ends { at: now + life, wall: expires }
+                    Renewal::Ends { wall: expires }
                 }
             }
             _ => Renewal::Never,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::backoff::Backoff;
-use super::control::{ControlChannel, ControlEvent};
+use super::control::{ControlChannel, ControlEvent, Opening};
 use super::incoming::AnswerContext;
 use super::queue::IncomingQueue;
 use super::unsupported;
@@ -67,10 +67,11 @@ impl ListenerTask {
             }
             let mut closing = self.closing.clone();
             let mut begun = env.now();
+            let opening = if self.opened.is_some() { Opening::First } else { Opening::Again };
             let opened = tokio::select! {
                 biased;
                 () = closed(&mut closing) => return None,
-                opened = ControlChannel::open(&self.checked, &self.id) => opened,
+                opened = ControlChannel::open(&self.checked, &self.id, opening) => opened,
             };
             let error = match opened {
                 Ok(channel) => {

@@ -12,7 +12,7 @@ use hybridrelay::env::{Acceptor, BoxFuture, BoxSocket, Env, Environment, Socket}
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 
-use crate::world::{LISTENER, RELAY, SENDER, World, connect};
+use crate::world::{LISTENER, RELAY, SENDER, World, connect, connection_string};
 
 /// The user timeout of every socket that a host has had, in the order of their making.
 type Timeouts = Arc<Mutex<Vec<Option<Duration>>>>;
@@ -61,6 +61,24 @@ fn the_listeners_patience_follows_its_keep_alive() {
             assert_eq!(*of_listener.lock().unwrap(), [Some(limit)]);
         });
     }
+}
+
+#[test]
+fn a_listeners_handshake_is_given_up_when_it_is_not_acknowledged_for_5_s() {
+    sim::run(1, async |sim| {
+        let mut acceptor = sim.env(RELAY).bind(([0, 0, 0, 0], 80).into()).await.unwrap();
+        let (office, of_listener) = noting(sim.env(LISTENER));
+        let opening = hybridrelay::Listener::builder(connection_string()).env(office).open();
+        let taking = async {
+            let _silent = acceptor.accept().await.unwrap();
+            sim.sleep(Duration::from_secs(1)).await;
+            assert_eq!(*of_listener.lock().unwrap(), [Some(Duration::from_secs(5))]);
+        };
+        tokio::select! {
+            opened = opening => panic!("nobody has answered: {opened:?}"),
+            () = taking => {}
+        }
+    });
 }
 
 impl Noting {
