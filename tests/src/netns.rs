@@ -127,6 +127,30 @@ impl Namespace {
         self.run("nft", &["delete", "table", "inet", TABLE]);
     }
 
+    /// Swallows what comes from an address: nothing is refused, nobody is told.
+    pub fn swallow(&self, from: Ipv4Addr) {
+        // What is there already is left as it is.
+        let rules = format!(
+            "add table inet {TABLE}
+            add set inet {TABLE} swallowed {{ type ipv4_addr; }}
+            add chain inet {TABLE} swallowing {{ type filter hook input priority 0; }}
+            flush chain inet {TABLE} swallowing
+            add rule inet {TABLE} swallowing ip saddr @swallowed drop
+            add element inet {TABLE} swallowed {{ {from} }}"
+        );
+        self.run("nft", &[&rules]);
+    }
+
+    /// Ends [`swallow`](Self::swallow) for an address.
+    pub fn swallow_no_more(&self, from: Ipv4Addr) {
+        self.run("nft", &[&format!("delete element inet {TABLE} swallowed {{ {from} }}")]);
+    }
+
+    /// Sets a network parameter of the kernel, such as `ipv4/tcp_rmem`, for this namespace.
+    pub fn set_parameter(&self, name: &str, value: &str) {
+        self.run("sh", &["-c", &format!("echo '{value}' > /proc/sys/net/{name}")]);
+    }
+
     /// What the rules of [`close_but`](Self::close_but) have dropped.
     pub fn dropped(&self) -> Dropped {
         let listing = self.run("nft", &["--json", "list", "counters", "table", "inet", TABLE]);

@@ -13,6 +13,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -109,6 +111,25 @@ impl Program {
     /// The events of a connection. May be asked for once, before or after the first event.
     pub fn events(&self, id: &str) -> Events {
         Events::subscribe(&self.streams, &self.name, id)
+    }
+
+    /// The id of its process.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended and was waited for.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it was not waited for")
+    }
+
+    /// Sends a signal to it.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("it was not waited for");
+    }
+
+    /// Kills it, as by `kill -9`, and waits until nothing is left of it.
+    pub async fn kill(mut self) {
+        patiently("the end of a program", self.child.kill()).await.expect("a child can be killed");
     }
 
     /// Ends the program by ending its standard input, and waits for it.

@@ -12,6 +12,7 @@ use xshell::Shell;
 mod autobahn;
 mod check;
 mod setup;
+mod soak;
 mod test;
 
 /// Tasks of the hybridrelay workspace.
@@ -20,6 +21,8 @@ mod test;
 enum Task {
     /// Set up what the tests need and run all of them.
     Test(test::Options),
+    /// Let things go wrong for long, and tell in a table how they were mended. Needs root.
+    Soak(soak::Options),
     /// Check form: formatting, lints, documentation, dependencies, fuzz targets. Runs no test.
     Check,
     /// Run the Autobahn test suite against both of our WebSocket ends. Sets it up if need be; needs root.
@@ -44,6 +47,7 @@ fn run(task: &Task) -> Result<()> {
     sh.change_dir(root);
     match task {
         Task::Test(options) => test::run(&sh, options),
+        Task::Soak(options) => soak::run(&sh, options),
         Task::Check => check::run(&sh),
         Task::Autobahn(options) => autobahn::run(&sh, options),
     }
