@@ -19,12 +19,16 @@ pub mod report;
 pub mod simulated;
 pub mod site;
 pub mod stalled;
+pub mod stopped;
 
 /// A listener is online again within this long of healing.
 pub const PROMISE: Duration = Duration::from_secs(5);
 
 /// What a real run may take instead: the machine may have much else to do.
 pub const PROMISE_WITH_NOISE: Duration = Duration::from_secs(15);
+
+/// A listener without any sign of life from the relay is offline after this long: a Ping after 20 s, and 10 s for its answer.
+pub const NOTICED: Duration = Duration::from_secs(30);
 
 /// A relayed side that is silent is found out after 150 s, a listener after 75 s (decision 19); what is more is noise.
 const SETTLES: Duration = Duration::from_secs(180);

@@ -150,7 +150,12 @@ impl Events {
 
     /// The next event.
     pub async fn next(&mut self) -> Value {
-        let event = patiently(&format!("an event of {}", self.of), self.receiver.recv()).await;
+        self.next_within(PATIENCE).await
+    }
+
+    /// The next event, for what may take longer than everything else.
+    pub async fn next_within(&mut self, patience: Duration) -> Value {
+        let event = within(patience, &format!("an event of {}", self.of), self.receiver.recv()).await;
         event.unwrap_or_else(|| panic!("{} has ended{}", self.of, self.streams.explanation()))
     }
 
@@ -225,9 +230,13 @@ impl fmt::Debug for Program {
 ///
 /// After [`PATIENCE`], naming `what` did not come.
 pub async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    within(PATIENCE, what, future).await
+}
+
+async fn within<T>(patience: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(patience, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {} s in vain for {what}", PATIENCE.as_secs()),
+        Err(_) => panic!("waited {} s in vain for {what}", patience.as_secs()),
     }
 }
 

@@ -6,10 +6,13 @@
 use anyhow::{Context, Result};
 use hybridrelay_tests::faults::report::Report;
 use hybridrelay_tests::faults::site::Programs;
-use hybridrelay_tests::faults::{holes, random, simulated, stalled};
+use hybridrelay_tests::faults::{holes, random, simulated, stalled, stopped};
 
 /// Of so many faults one is real.
 const REAL: usize = 5;
+
+/// So many scenes are played at once.
+const SCENES: usize = 4;
 
 /// So many faults are played in one simulation.
 const SIMULATED_AT_ONCE: usize = 50;
@@ -42,10 +45,12 @@ fn main() -> Result<()> {
         simulated -= count;
     }
     runtime.block_on(async {
-        report.add(random::play(&programs, seed, real).await);
-        println!("black holes of {HOLES:?} s");
-        report.add(holes::play(&programs, &HOLES).await);
-        println!("{PAIRS} pairs without TLS and {PAIRS} with it, of which each is sent {SIZE} bytes");
+        report.add(random::play_at_once(&programs, seed, real, SCENES).await);
+        println!("black holes of {HOLES:?} s, a relay and a listener that are stopped");
+        let (holes, relay, listener) =
+            tokio::join!(holes::play(&programs, &HOLES), stopped::relay(&programs), stopped::listener(&programs, None));
+        [holes, relay, listener].into_iter().for_each(|part| report.add(part));
+        println!("{PAIRS} pairs without TLS and {PAIRS} with it, each with {SIZE} bytes for a reader that stalls");
         report.add(stalled::play(&programs, PAIRS, SIZE).await);
     });
     println!("\n{report}");

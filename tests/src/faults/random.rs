@@ -60,9 +60,17 @@ struct Scene {
     sends: Target,
 }
 
+/// Plays so many faults in several scenes at once, each with a seed of its own from `seed` on.
+pub async fn play_at_once(programs: &Programs, seed: u64, count: usize, scenes: usize) -> Report {
+    let shares = (0..scenes).map(|scene| (count + scene) / scenes);
+    let playing = shares.zip(seed..).map(|(share, seed)| play(programs, seed, share));
+    let mut report = Report::default();
+    futures_util::future::join_all(playing).await.into_iter().for_each(|scene| report.add(scene));
+    report
+}
+
 /// Plays so many faults one after the other. After each one the listener is online and echoes; in the end nothing is left behind.
 pub async fn play(programs: &Programs, seed: u64, count: usize) -> Report {
-    println!("faults on real processes with the seed {seed}");
     let site = Site::start(programs, None).await;
     let relay_before = site.quiet().await;
     let middle = Middle::start(site.namespace(), (RELAY, MIDDLE_PORT).into(), (RELAY, 443).into());
@@ -76,18 +84,18 @@ pub async fn play(programs: &Programs, seed: u64, count: usize) -> Report {
     for number in 0..count {
         // Each kind once before any comes again.
         let fault = FAULTS[if number < FAULTS.len() { number } else { scene.random.usize(..FAULTS.len()) }];
-        println!("fault {number}: {fault:?}");
+        println!("seed {seed}, fault {number}: {fault:?}");
         let healed = scene.play(fault).await;
         report.fault(fault.name(), scene.peer.back("listener", &scene.sends, healed).await);
     }
 
     let Scene { site, middle, peer, .. } = scene;
     let after = settled(peer_before, || peer.vitals()).await;
-    report.process(format!("peer, after {count} faults"), peer_before, after);
+    report.process(format!("peer, after {count} faults of the seed {seed}"), peer_before, after);
     peer.finish().await;
     drop(middle);
     let after = settled(relay_before, || site.vitals()).await;
-    report.process(format!("relay, after {count} faults"), relay_before, after);
+    report.process(format!("relay, after {count} faults of the seed {seed}"), relay_before, after);
     report
 }
 

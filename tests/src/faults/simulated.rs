@@ -75,7 +75,6 @@ impl Fault {
 
 /// Plays so many faults one after the other. After each one the listener is online and echoes; in the end nothing is left behind.
 pub fn play(seed: u64, count: usize) -> Report {
-    println!("simulated faults with the seed {seed}");
     sim::run(seed, async |sim| {
         sim.network().set_latency(LATENCY);
         let store = MemoryStore::new([namespace()]);
@@ -96,7 +95,7 @@ pub fn play(seed: u64, count: usize) -> Report {
         let mut report = Report::default();
         for number in 0..count {
             let fault = FAULTS[scene.random.usize(..FAULTS.len())];
-            println!("fault {number} at {:?}: {fault:?}", scene.sim.elapsed());
+            println!("simulation {seed}, fault {number} at {:?}: {fault:?}", scene.sim.elapsed());
             let begun = scene.sim.elapsed();
             scene.play(fault).await;
             report.fault(fault.name(), scene.back(begun).await);

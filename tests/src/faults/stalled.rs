@@ -1,6 +1,7 @@
 //! Readers that do not read for a while: what is on its way to them costs as little as is promised, and arrives.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -18,6 +19,9 @@ const END: u64 = 256;
 /// How much the kernel keeps for a socket: as little as possible, or it would take most of what is sent; then as much as it likes.
 const SMALL: &str = "4096 16384 32768";
 const LARGE: &str = "4096 131072 6291456";
+
+/// Everything may have to arrive before anything has arrived whole.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Opens so many pairs without TLS and as many with it, and floods each with `size` bytes of which nobody reads any until nothing
 /// moves; then everything arrives.
@@ -87,7 +91,8 @@ async fn begin(sender: &Peer, target: &Target, pairs: usize, size: usize) -> Eve
 async fn digests(events: &mut Events, event: &str, count: u64) -> BTreeMap<String, String> {
     let mut digests = BTreeMap::new();
     for _ in 0..count {
-        let told = events.expect(event).await;
+        let told = events.next_within(PATIENCE).await;
+        assert_eq!(told["event"], event, "{told}");
         let text = |field: &str| told[field].as_str().unwrap_or_default().to_owned();
         assert_eq!(text("sha256").len(), 64, "{told}");
         digests.insert(text("path"), text("sha256"));

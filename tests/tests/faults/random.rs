@@ -7,7 +7,7 @@ use crate::{programs, run};
 #[test]
 fn twenty_faults_of_real_processes_are_mended() {
     run(async {
-        let report = random::play(&programs(), 1, 20).await;
+        let report = random::play_at_once(&programs(), 1, 20, 2).await;
         println!("{report}");
         assert_eq!(report.faults(), 20);
     });

@@ -9,6 +9,7 @@ use hybridrelay_relay::{Entity, ListenAddress, MemoryStore, Namespace, Relay, Re
 
 pub(crate) const RELAY: &str = "relay";
 pub(crate) const LISTENER: &str = "office";
+pub(crate) const NAMESPACE: &str = "main";
 pub(crate) const ENTITY: &str = "hyco";
 pub(crate) const RULE: &str = "both";
 pub(crate) const KEY: &str = "an unguessable text";
@@ -18,7 +19,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Starts a relay in a simulation.
 pub(crate) async fn relay(sim: &Sim) -> RelayHandle {
     let entity = Entity::new(ENTITY.parse().unwrap());
-    let namespace = Namespace::new("main").with_rule(Rule::new(RULE, Rights::LISTEN_AND_SEND, KEY)).with_entity(entity);
+    let namespace =
+        Namespace::new(NAMESPACE).with_rule(Rule::new(RULE, Rights::LISTEN_AND_SEND, KEY)).with_entity(entity);
     let listen = ListenAddress::plain(([0, 0, 0, 0], 80).into());
     sim.env(LISTENER);
     let relay = Relay::builder().listen(listen).store(MemoryStore::new([namespace])).env(sim.env(RELAY)).build();
