@@ -27,7 +27,10 @@ fn behind_a_simulated_hole_of_up_to_two_minutes_the_listener_is_online_within_5_
             sim.sleep(100 * SECOND).await;
             sim.network().blackhole(LISTENER, RELAY);
             sim.sleep(length * SECOND).await;
-            assert_eq!(listener.status().current().is_online(), length < 30, "{length} s without a sign of life");
+            // Whether one between 10 and 30 s was noticed depends on when the last Ping was answered.
+            let online = listener.status().current().is_online();
+            assert!(online || length >= 10, "{length} s are no reason to be offline");
+            assert!(!online || length < 30, "online {length} s without a sign of life");
 
             sim.network().heal(LISTENER, RELAY);
             sim.sleep(5 * SECOND).await;
