@@ -28,7 +28,7 @@ const LATENCY: Duration = Duration::from_millis(50);
 /// The relay lets go of a silent side after 150 s, and looks again after as long at most.
 const SETTLED: Duration = Duration::from_secs(400);
 
-/// How many tasks there are when nothing happens, to be told from the listener's own beginning.
+/// What a listener needs to begin with is over after this.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What can go wrong.
@@ -272,7 +272,7 @@ impl Scene {
         let trace = self.sim.trace();
         let by_listener = |event: &Event| matches!(event, Event::Dialled { from, .. } if **from == *LISTENER);
         let dials = trace.records().iter().filter(|record| record.at >= begun && by_listener(&record.event)).count();
-        // Four at first, then one every 2 s; one for the echo, and one more if it is repeated.
+        // Four at first, then one every 2 s, and some for the echo.
         let most = 8 + (self.sim.elapsed() - begun).as_secs() / 2;
         assert!(dials as u64 <= most, "{dials} dials in {:?}", self.sim.elapsed() - begun);
         u64::try_from(online.as_millis()).expect("a few seconds")
