@@ -17,7 +17,7 @@ pub(crate) struct Options {
 pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
     let (seed, faults) = (options.seed.to_string(), options.faults.to_string());
     let selection = ["--package", "hybridrelay-tests", "--features", "netns", "--locked", "--release"];
-    cmd!(sh, "cargo build {selection...} --bins").run()?;
+    cmd!(sh, "cargo build {selection...} --bin soak --bin fault-relay --bin fault-peer").run()?;
     // A fault that is not mended ends it with a panic that tells the seed and the fault.
     cmd!(sh, "cargo run --quiet {selection...} --bin soak -- {seed} {faults}").run()?;
     Ok(())
