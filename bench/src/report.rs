@@ -1,6 +1,6 @@
 //! Numbers of all rounds, and the tables that are made of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::case::Case;
@@ -35,22 +35,40 @@ impl Results {
         Spread::of(ours.iter().zip(others).map(|(ours, other)| ours / other))
     }
 
-    /// A table with a row for each case and contender.
-    pub(crate) fn table(&self) -> String {
-        let mut table = String::from(
-            "| case | transport | contender | median (min … max) | unit | hybridrelay ÷ it |\n|---|---|---|---|---|---|\n",
-        );
-        for &(transport, case, contender) in self.0.keys() {
-            let Some(spread) = self.spread(case, transport, contender) else { continue };
-            let precision = if spread.median < 100.0 { 1 } else { 0 };
-            let ratio = match self.ratio(case, transport, contender) {
-                Some(ratio) if contender != Contender::Ours => format!("{ratio:.2}"),
-                _ => String::new(),
-            };
-            let unit = case.unit();
-            table += &format!("| {case} | {transport} | {contender} | {spread:.precision$} | {unit} | {ratio} |\n");
+    /// A table for each transport: a row for each case, a column for each contender.
+    ///
+    /// A cell is the median with the least and the most, and behind a slash what hybridrelay takes of it.
+    pub(crate) fn tables(&self) -> String {
+        let transports: BTreeSet<_> = self.0.keys().map(|(transport, ..)| *transport).collect();
+        transports.into_iter().map(|transport| self.table(transport)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn table(&self, transport: Transport) -> String {
+        let keys = || self.0.keys().filter(|(other, ..)| *other == transport);
+        let cases: BTreeSet<_> = keys().map(|(_, case, _)| *case).collect();
+        let contenders: BTreeSet<_> = keys().map(|(.., contender)| *contender).collect();
+        let mut table = format!("| {transport} | unit |");
+        for contender in &contenders {
+            table += &format!(" {contender} |");
+        }
+        table += &format!("\n|---|---|{}\n", "---:|".repeat(contenders.len()));
+        for case in cases {
+            table += &format!("| {case} | {} |", case.unit());
+            for &contender in &contenders {
+                table += &format!(" {} |", self.cell(case, transport, contender));
+            }
+            table += "\n";
         }
         table
+    }
+
+    fn cell(&self, case: Case, transport: Transport, contender: Contender) -> String {
+        let Some(spread) = self.spread(case, transport, contender) else { return String::new() };
+        let precision = if spread.median < 100.0 { 1 } else { 0 };
+        match self.ratio(case, transport, contender) {
+            Some(ratio) if contender != Contender::Ours => format!("{spread:.precision$} / {:.2}", ratio.median),
+            _ => format!("{spread:.precision$}"),
+        }
     }
 }
 
@@ -96,6 +114,18 @@ mod tests {
         let spread = Spread::of([4.0, 1.0, 3.0, 2.0].into_iter());
         assert_eq!(spread, Some(Spread { min: 1.0, median: 2.5, max: 4.0 }));
         assert_eq!(Spread::of(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn a_cell_shows_the_spread_and_what_the_relay_takes_of_it() {
+        let mut results = Results::default();
+        let case = Case::Connection;
+        for (contender, cost) in [(Contender::Ours, 50.0), (Contender::Bare, 200.0), (Contender::Bare, 300.0)] {
+            results.add(Transport::Plain, case, contender, cost);
+        }
+        let expected = "| plain | unit | hybridrelay | bare send + receive |\n|---|---|---:|---:|\n\
+                        | open and close | µs/connection | 50.0 | 250 (200 … 300) / 0.25 |\n";
+        assert_eq!(results.tables(), expected);
     }
 
     #[test]

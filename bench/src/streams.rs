@@ -1,7 +1,8 @@
 //! `streams`: all cases at all contenders, in interleaved rounds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -17,12 +18,15 @@ use crate::{goals, idle, machine, network};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How often everything is measured
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Do a quarter of the work in each measurement, for a first impression
+    /// How often everything is measured: 8 times, 2 with --quick
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Do a quarter of the work in each measurement, for a first impression in a minute or two
     #[arg(long)]
     quick: bool,
+    /// Also put the report into this Markdown file, between its lines `<!-- bench: begin -->` and `<!-- bench: end -->`
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
     /// Measure only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
@@ -35,6 +39,12 @@ pub(crate) struct Options {
     /// Measure the relay in another build of this program as well, to see what a change brings
     #[arg(long, value_name = "PROGRAM")]
     baseline: Option<PathBuf>,
+}
+
+impl Options {
+    fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 2 } else { 8 })
+    }
 }
 
 /// Measures and prints; `false` if a goal was missed.
@@ -51,12 +61,21 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let verdicts = goals::judge(&results);
     let met = verdicts.iter().all(|verdict| verdict.is_met());
-    println!("Machine: {}", machine::machine());
-    println!("Network: {network}");
-    println!("Commit: {}", machine::commit());
-    println!("Rounds: {}, in {} s\n", options.rounds, began.elapsed().as_secs());
-    println!("{}\n{}", results.table(), goals_table(&verdicts));
-    println!("{}", if met { "Every goal that was measured is met." } else { "A goal was MISSED." });
+    let report = format!(
+        "Command: `cargo xtask bench {}`  \nMachine: {}  \nNetwork: {network}  \nCommit: {}  \n\
+         Rounds: {}, in {} s\n\n{}\n{}",
+        std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        machine::machine(),
+        machine::commit(),
+        options.rounds(),
+        began.elapsed().as_secs(),
+        results.tables(),
+        goals_table(&verdicts),
+    );
+    println!("{report}\n{}", if met { "Every goal that was measured is met." } else { "A goal was MISSED." });
+    if let Some(file) = &options.into {
+        put_into(file, &report).with_context(|| format!("the report cannot be put into {}", file.display()))?;
+    }
     Ok(met)
 }
 
@@ -77,7 +96,7 @@ fn measure(options: &Options, stage: &Stage<'_>, results: &mut Results) -> Resul
             session::check(case, running).with_context(|| failed(case, transport, contender))?;
         }
     }
-    for round in 1..=options.rounds {
+    for round in 1..=options.rounds() {
         for &case in &repeated {
             for (contender, cost) in
                 one_round(case, &mut running, &volume).with_context(|| format!("{case}, {transport}"))?
@@ -125,6 +144,16 @@ fn progress(when: &str, case: Case, transport: Transport, contender: Contender, 
 
 fn failed(case: Case, transport: Transport, contender: Contender) -> String {
     format!("{case}, {transport}, at {contender}")
+}
+
+/// Replaces what stands between the two lines that mark the place.
+fn put_into(file: &Path, report: &str) -> Result<()> {
+    const BEGIN: &str = "<!-- bench: begin -->\n";
+    const END: &str = "<!-- bench: end -->\n";
+    let text = fs::read_to_string(file)?;
+    let (before, rest) = text.split_once(BEGIN).context("it has no line that marks the beginning")?;
+    let (_, after) = rest.split_once(END).context("it has no line that marks the end")?;
+    Ok(fs::write(file, format!("{before}{BEGIN}{report}{END}{after}"))?)
 }
 
 /// Thousands of pairs need more descriptors than a login allows. Children inherit the limit.

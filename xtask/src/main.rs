@@ -10,6 +10,7 @@ use clap::Parser;
 use xshell::Shell;
 
 mod autobahn;
+mod bench;
 mod check;
 mod setup;
 mod soak;
@@ -23,6 +24,8 @@ enum Task {
     Test(test::Options),
     /// Let things go wrong for long, and tell in a table how they were mended. Needs root.
     Soak(soak::Options),
+    /// Set up what the benchmarks need and run one, in release mode. Fails if a goal is missed.
+    Bench(bench::Options),
     /// Check form: formatting, lints, documentation, dependencies, fuzz targets. Runs no test.
     Check,
     /// Run the Autobahn test suite against both of our WebSocket ends. Sets it up if need be; needs root.
@@ -48,6 +51,7 @@ fn run(task: &Task) -> Result<()> {
     match task {
         Task::Test(options) => test::run(&sh, options),
         Task::Soak(options) => soak::run(&sh, options),
+        Task::Bench(options) => bench::run(&sh, options),
         Task::Check => check::run(&sh),
         Task::Autobahn(options) => autobahn::run(&sh, options),
     }

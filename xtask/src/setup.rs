@@ -1,4 +1,4 @@
-//! What the tests need: programs of the system, and the clients of other languages that stand opposite to ours.
+//! What tests and benchmarks need: programs of the system, and the clients of other languages that stand opposite to ours.
 //!
 //! Nothing is installed twice, and nothing is built before everything is there.
 
@@ -11,6 +11,7 @@ mod stamp;
 
 pub(crate) use stamp::Stamp;
 
+/// What the tests need.
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     programs::require(sh, programs::FOR_TESTS)?;
     interop::node(sh)?;
@@ -20,4 +21,9 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
 /// What the Autobahn suite needs to be set up itself.
 pub(crate) fn for_autobahn(sh: &Shell) -> Result<()> {
     programs::require(sh, programs::FOR_AUTOBAHN)
+}
+
+/// What the benchmarks need.
+pub(crate) fn for_bench(sh: &Shell) -> Result<()> {
+    programs::require(sh, programs::FOR_BENCH)
 }

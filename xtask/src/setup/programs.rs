@@ -1,4 +1,4 @@
-//! Programs that the tests start. As root on Debian, missing ones are installed; elsewhere they are named, all at once.
+//! Programs that tests and benchmarks start. As root on Debian, missing ones are installed; elsewhere they are named, all at once.
 
 use std::fmt::Write;
 
@@ -109,6 +109,22 @@ pub(super) const FOR_AUTOBAHN: &[Program] = &[
     },
 ];
 
+/// What the relay is measured with.
+pub(super) const FOR_BENCH: &[Program] = &[
+    Program {
+        name: "haproxy",
+        probe: Probe::OnPath("haproxy"),
+        from: Source::Debian("haproxy"),
+        why: "the relay is measured beside it",
+    },
+    Program {
+        name: "ip",
+        probe: Probe::OnPath("ip"),
+        from: Source::Debian("iproute2"),
+        why: "the measurement takes place in a network namespace",
+    },
+];
+
 pub(super) struct Program {
     name: &'static str,
     probe: Probe,
@@ -150,7 +166,7 @@ impl Program {
 
 /// Makes sure that all of these programs are there.
 pub(super) fn require(sh: &Shell, programs: &'static [Program]) -> Result<()> {
-    // Debian keeps `ip` and `nft` where an ordinary user's PATH does not look.
+    // Debian keeps `ip`, `nft` and `haproxy` where an ordinary user's PATH does not look.
     let path = sh.var("PATH").unwrap_or_default();
     sh.set_var("PATH", format!("{path}:/usr/sbin:/sbin"));
 
@@ -192,7 +208,7 @@ fn install(sh: &Shell, missing: &[&Program]) -> Result<()> {
 
 /// Everything that is missing, why it is wanted and where to get it.
 fn explain(missing: &[&Program]) -> String {
-    let mut text = "the tests need programs that are not here:".to_owned();
+    let mut text = "programs are needed that are not here:".to_owned();
     for Program { name, why, from, .. } in missing {
         let from = match from {
             Source::Debian(package) => format!("Debian's {package}"),
