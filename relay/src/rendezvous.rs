@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use http::Response;
 use hybridrelay::env::BoxSocket;
 use hybridrelay::protocol::headers::{ListenerFilter, connect_headers};
 use hybridrelay::protocol::uri::{Rejection, accept_address};
 use hybridrelay::protocol::{Accept, JSON_LIMIT, TrackingId};
 use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
 
 use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Replies};
@@ -69,7 +71,7 @@ struct Attempt {
     origin: Origin,
     account: Account,
     metrics: Arc<EntityMetrics>,
-    _place: Permit,
+    place: Permit,
 }
 
 /// Checks a sender: authorization, then existence (protocol.md 3.2), then what it and those it belongs to may use.
@@ -92,7 +94,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
         metrics: node.observer.metrics.entity(&visit.namespace, Some(&entity)),
         entity,
         account,
-        _place: place,
+        place,
     })
 }
 
@@ -216,15 +218,16 @@ fn rejected(tracking_id: &TrackingId, rejection: &Rejection) -> Response<Body> {
     response
 }
 
-/// Joins both sides once both handshakes are through, until both are done.
-async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, _open: Counted) {
-    let Attempt { entity, origin, account, metrics, _place } = attempt;
-    let end = node.endings.subscribe(&entity);
+/// Joins both sides once both handshakes are through.
+async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, open: Counted) {
+    let end = node.endings.subscribe(&attempt.entity);
     let limit = node.config().timings.upgrade;
-    // Boxed, so that the room for it does not stay with the connection for life.
-    let both = Box::pin(async { tokio::join!(upgraded(sender), upgraded(listener)) });
-    let ((sender, _sender_permit), (listener, _listener_permit)) = match node.env.timeout(limit, both).await {
-        Some((Some(sender), Some(listener))) => (sender, listener),
+    let both = async { tokio::join!(upgraded(sender), upgraded(listener)) };
+    match node.env.timeout(limit, both).await {
+        // A task of its own, so that the room for all of the above does not stay with the connection for life.
+        Some((Some(sender), Some(listener))) => {
+            node.spawn(relay(node.clone(), attempt, sender, listener, end, open));
+        }
         came => {
             // A side that vanished between its request and its 101 takes the other with it.
             let (sender, listener) = came.unwrap_or_default();
@@ -232,9 +235,23 @@ async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: P
                 leg.socket.abort();
             }
             let text = "a side vanished during the handshake".to_owned();
-            return node.observer.note(&origin, Operation::SenderConnectionClosed, Detail::Because(text));
+            node.observer.note(&attempt.origin, Operation::SenderConnectionClosed, Detail::Because(text));
         }
-    };
+    }
+}
+
+/// Relays between two sides until both are done.
+///
+/// There are very many of these, most of them idle: whatever is not needed until the end is dropped at the beginning.
+fn relay(
+    node: Arc<Node>,
+    attempt: Attempt,
+    (sender, sender_permit): (Leg, SocketPermit),
+    (listener, listener_permit): (Leg, SocketPermit),
+    end: watch::Receiver<Option<Ending>>,
+    open: Counted,
+) -> impl Future<Output = ()> + Send {
+    let Attempt { origin, account, metrics, place, .. } = attempt;
     let active = metrics.active(Party::Sender);
     let began = node.env.now();
     node.observer.note(&origin, Operation::SenderListenerConnectionEstablished, Detail::None);
@@ -247,17 +264,21 @@ async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: P
         meter: metrics.meter.clone(),
         ..PumpConfig::default()
     };
-    let outcome = pump::run(&node.env, sender, listener, &config, end).await;
-    drop(active);
-    let detail = Detail::Connection {
-        kind: "websocket",
-        outcome: outcome.ended.as_str(),
-        close_code: outcome.ended.close_code(),
-        to_listener: outcome.sender_to_listener.bytes,
-        to_sender: outcome.listener_to_sender.bytes,
-        duration: node.env.now().saturating_duration_since(began),
-    };
-    node.observer.note(&origin, Operation::SenderConnectionClosed, detail);
+    let held = (place, sender_permit, listener_permit, open);
+    // An `async` block would keep room for the pump twice: where it is captured and where it is awaited.
+    pump::run(node.env.clone(), sender, listener, config, end).map(move |outcome| {
+        drop(active);
+        let detail = Detail::Connection {
+            kind: "websocket",
+            outcome: outcome.ended.as_str(),
+            close_code: outcome.ended.close_code(),
+            to_listener: outcome.sender_to_listener.bytes,
+            to_sender: outcome.listener_to_sender.bytes,
+            duration: node.env.now().saturating_duration_since(began),
+        };
+        node.observer.note(&origin, Operation::SenderConnectionClosed, detail);
+        drop(held);
+    })
 }
 
 /// Waits for the socket behind a handshake.

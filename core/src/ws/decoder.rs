@@ -92,14 +92,18 @@ enum State {
         mask: Option<Mask>,
         fin: bool,
     },
-    /// Inside a control frame; `remaining` is never 0.
-    Control {
-        opcode: OpCode,
-        payload: ControlPayload,
-        remaining: usize,
-        mask: Option<[u8; 4]>,
-    },
+    /// Inside a control frame. Boxed, since it is rare that one comes in pieces, and there are as many decoders as connections.
+    Control(Box<Control>),
     Failed(FrameError),
+}
+
+/// A control frame of which `remaining` bytes have not come.
+#[derive(Clone, Debug)]
+struct Control {
+    opcode: OpCode,
+    payload: ControlPayload,
+    remaining: usize,
+    mask: Option<[u8; 4]>,
 }
 
 impl State {
@@ -123,7 +127,13 @@ impl Decoder {
         let result = match &mut self.state {
             State::Header { .. } => self.decode_header(input),
             State::Payload { .. } => Ok(self.decode_payload(input)),
-            State::Control { .. } => Ok(self.decode_control(input, 0)),
+            State::Control(control) => {
+                let decoded = control.decode(input, 0);
+                if decoded.event.is_some() {
+                    self.state = State::BORDER;
+                }
+                Ok(decoded)
+            }
             State::Failed(error) => Err(*error),
         };
         if let Err(error) = result {
@@ -215,32 +225,32 @@ impl Decoder {
     fn begin_control(&mut self, header: FrameHeader, input: &[u8], header_len: usize) -> Decoded {
         // The header's own check holds this to 125 bytes.
         let remaining = header.len as usize;
-        self.state =
-            State::Control { opcode: header.opcode, payload: ControlPayload::EMPTY, remaining, mask: header.mask };
-        self.decode_control(input, header_len)
+        let payload = ControlPayload::EMPTY;
+        let mut control = Control { opcode: header.opcode, payload, remaining, mask: header.mask };
+        let decoded = control.decode(input, header_len);
+        self.state = if decoded.event.is_some() { State::BORDER } else { State::Control(Box::new(control)) };
+        decoded
     }
+}
 
-    /// Collects a control frame's payload from `input[from..]`.
-    fn decode_control(&mut self, input: &[u8], from: usize) -> Decoded {
-        let State::Control { opcode, payload, remaining, mask } = &mut self.state else {
-            unreachable!("called in this state only")
-        };
-        let taken = (*remaining).min(input.len() - from);
-        payload.push(&input[from..from + taken]);
-        *remaining -= taken;
+impl Control {
+    /// Collects the payload from `input[from..]`.
+    fn decode(&mut self, input: &[u8], from: usize) -> Decoded {
+        let taken = self.remaining.min(input.len() - from);
+        self.payload.push(&input[from..from + taken]);
+        self.remaining -= taken;
         let consumed = from + taken;
-        if *remaining > 0 {
+        if self.remaining > 0 {
             return Decoded { consumed, event: None };
         }
-        if let Some(key) = mask {
-            payload.unmask(*key);
+        if let Some(key) = self.mask {
+            self.payload.unmask(key);
         }
-        let event = match opcode {
-            OpCode::Ping => Event::Ping(*payload),
-            OpCode::Pong => Event::Pong(*payload),
-            _ => Event::Close(*payload),
+        let event = match self.opcode {
+            OpCode::Ping => Event::Ping(self.payload),
+            OpCode::Pong => Event::Pong(self.payload),
+            _ => Event::Close(self.payload),
         };
-        self.state = State::BORDER;
         Decoded { consumed, event: Some(event) }
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use smallvec::SmallVec;
+use tokio::sync::{Notify, Semaphore};
 
 use super::Scope;
 use crate::config::{Limits, LiveConfig};
@@ -39,25 +40,41 @@ type Place = (Resource, Scope);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// The seats of each that is in use; nobody's place is remembered.
-    places: Mutex<BTreeMap<Place, Seats>>,
+    /// Those that are in use; nobody's place is remembered.
+    seats: Mutex<BTreeMap<Place, Seats>>,
     socket_freed: Notify,
 }
 
-/// As many as a limit allows, and while it was higher a moment ago, those that are still taken.
+/// As many places as a limit allows, and while it was higher a moment ago, those that are still taken.
 #[derive(Debug)]
 struct Seats {
-    semaphore: Arc<Semaphore>,
+    places: Arc<Places>,
     most: usize,
     /// How many of those that are taken go away instead of becoming free.
     too_many: usize,
 }
 
+/// All places of one resource with one of those who are charged.
+#[derive(Debug)]
+struct Places {
+    of: Place,
+    free: Semaphore,
+}
+
 /// Places taken, until dropped.
+///
+/// Every relayed connection holds three of these for life: so each is a pointer for whoever is charged, of whom there are at most
+/// four.
 #[derive(Debug, Default)]
 pub(crate) struct Permit {
     table: Arc<Table>,
-    places: Vec<(Place, OwnedSemaphorePermit)>,
+    taken: SmallVec<[Arc<Places>; 4]>,
+}
+
+/// Somebody who is about to take a place, or waits for one. Dropping leaves nothing behind.
+struct Claim<'a> {
+    table: &'a Table,
+    places: Option<Arc<Places>>,
 }
 
 /// A limit that is reached.
@@ -75,31 +92,33 @@ impl Quotas {
 
     /// A place with everybody who is charged, unless one of them has none left. Who has no limit is not counted.
     pub(crate) fn take(&self, resource: Resource, scopes: impl IntoIterator<Item = Scope>) -> Result<Permit, Exceeded> {
-        let mut permit = Permit { table: self.table.clone(), places: Vec::new() };
+        let mut permit = Permit { table: self.table.clone(), taken: SmallVec::new() };
         for scope in scopes {
             let Some((limit, most)) = most(&self.config.current().limits, resource, &scope) else { continue };
-            let semaphore = self.table.semaphore(&(resource, scope.clone()), most);
-            match semaphore.try_acquire_owned() {
-                Ok(place) => permit.places.push(((resource, scope), place)),
+            let claim = self.table.claim((resource, scope), most);
+            match claim.places().free.try_acquire() {
+                Ok(place) => place.forget(),
                 Err(_) => {
-                    let text = format!("The {scope} has as many {} as it may have", resource.describe());
+                    let text =
+                        format!("The {} has as many {} as it may have", claim.places().of.1, resource.describe());
                     return Err(Exceeded { limit, text });
                 }
             }
+            permit.taken.push(claim.keep());
         }
         Ok(permit)
     }
 
     /// Waits for a place with everybody who is charged, one after the other, each in the order of arrival.
     pub(crate) async fn wait(&self, resource: Resource, scopes: impl IntoIterator<Item = Scope>) -> Permit {
-        let mut permit = Permit { table: self.table.clone(), places: Vec::new() };
+        let mut permit = Permit { table: self.table.clone(), taken: SmallVec::new() };
         for scope in scopes {
             let Some((_, most)) = most(&self.config.current().limits, resource, &scope) else { continue };
-            let semaphore = self.table.semaphore(&(resource, scope.clone()), most);
+            let claim = self.table.claim((resource, scope), most);
             // Never closed, so this cannot fail.
-            if let Ok(place) = semaphore.acquire_owned().await {
-                permit.places.push(((resource, scope), place));
-            }
+            let Ok(place) = claim.places().free.acquire().await else { continue };
+            place.forget();
+            permit.taken.push(claim.keep());
         }
         permit
     }
@@ -111,53 +130,59 @@ impl Quotas {
 
     /// How many are in use at the relay as a whole.
     pub(crate) fn in_use(&self, resource: Resource) -> usize {
-        lock(&self.table.places).get(&(resource, Scope::Relay)).map_or(0, Seats::taken)
+        lock(&self.table.seats).get(&(resource, Scope::Relay)).map_or(0, Seats::taken)
     }
 
     /// How many are counted, with whomever.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        lock(&self.table.places).len()
+        lock(&self.table.seats).len()
     }
 }
 
 impl Table {
-    fn semaphore(&self, place: &Place, most: usize) -> Arc<Semaphore> {
+    fn claim(&self, of: Place, most: usize) -> Claim<'_> {
         let most = bounded(most);
-        let mut places = lock(&self.places);
-        if let Some(seats) = places.get_mut(place) {
-            if seats.most != most {
+        let mut table = lock(&self.seats);
+        let places = match table.get_mut(&of) {
+            Some(seats) => {
                 seats.resize(most);
+                seats.places.clone()
             }
-            return seats.semaphore.clone();
-        }
-        places.entry(place.clone()).or_insert_with(|| Seats::new(most)).semaphore.clone()
+            None => table.entry(of.clone()).or_insert(Seats::new(of, most)).places.clone(),
+        };
+        Claim { table: self, places: Some(places) }
     }
 
-    /// Takes a permit back, and forgets a place that nobody has and nobody waits for.
-    fn give_back(&self, place: &Place, permit: OwnedSemaphorePermit) {
-        let mut places = lock(&self.places);
-        let Some(seats) = places.get_mut(place) else { return };
-        if seats.too_many > 0 {
-            seats.too_many -= 1;
-            permit.forget();
-        } else {
-            drop(permit);
+    /// Lets go of places, of which one was taken or none, and forgets them if nobody has one and nobody waits for one.
+    fn let_go(&self, places: Arc<Places>, taken: bool) {
+        let mut table = lock(&self.seats);
+        if taken && let Some(seats) = table.get_mut(&places.of) {
+            seats.give_back();
         }
-        // Whoever has it or waits for it holds the semaphore, and gets it under this lock.
-        if Arc::strong_count(&seats.semaphore) == 1 {
-            places.remove(place);
+        // Whoever has one or waits for one holds a pointer, and gets and gives it up under this lock. One is ours, one the table's.
+        if Arc::strong_count(&places) == 2 {
+            table.remove(&places.of);
         }
+        drop(places);
     }
 }
 
 impl Seats {
-    fn new(most: usize) -> Self {
-        Self { semaphore: Arc::new(Semaphore::new(most)), most, too_many: 0 }
+    fn new(of: Place, most: usize) -> Self {
+        Self { places: Arc::new(Places { of, free: Semaphore::new(most) }), most, too_many: 0 }
     }
 
     fn taken(&self) -> usize {
-        self.most + self.too_many - self.semaphore.available_permits()
+        self.most + self.too_many - self.places.free.available_permits()
+    }
+
+    fn give_back(&mut self) {
+        if self.too_many > 0 {
+            self.too_many -= 1;
+        } else {
+            self.places.free.add_permits(1);
+        }
     }
 
     /// Follows a limit that was changed.
@@ -166,20 +191,40 @@ impl Seats {
             let more = most - self.most;
             let kept = more.min(self.too_many);
             self.too_many -= kept;
-            self.semaphore.add_permits(more - kept);
+            self.places.free.add_permits(more - kept);
         } else {
             let fewer = self.most - most;
-            self.too_many += fewer - self.semaphore.forget_permits(fewer);
+            self.too_many += fewer - self.places.free.forget_permits(fewer);
         }
         self.most = most;
     }
 }
 
+impl Claim<'_> {
+    fn places(&self) -> &Places {
+        self.places.as_ref().expect("they are there until the claim is kept or dropped")
+    }
+
+    /// One of the places was taken.
+    fn keep(mut self) -> Arc<Places> {
+        self.places.take().expect("they are there until the claim is kept or dropped")
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(places) = self.places.take() {
+            self.table.let_go(places, false);
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        for (place, permit) in self.places.drain(..) {
-            self.table.give_back(&place, permit);
-            if place.0 == Resource::Socket {
+        for places in self.taken.drain(..) {
+            let is_socket = places.of.0 == Resource::Socket;
+            self.table.let_go(places, true);
+            if is_socket {
                 self.table.socket_freed.notify_waiters();
             }
         }
@@ -233,6 +278,8 @@ fn bounded(most: usize) -> usize {
 mod tests {
     use std::net::IpAddr;
 
+    use futures_util::FutureExt;
+
     use super::super::AddressBlock;
     use super::*;
     use crate::config::Config;
@@ -276,6 +323,18 @@ mod tests {
             assert!(quotas.take(Resource::Waiting, [address(last)]).is_err());
             drop(permit);
         }
+        assert_eq!(quotas.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_of_those_who_have_given_up_waiting() {
+        let quotas = quotas(|limits| limits.handshakes = 1);
+        let held = quotas.wait(Resource::Handshake, [Scope::Relay]).await;
+        let mut waiting = Box::pin(quotas.wait(Resource::Handshake, [Scope::Relay]));
+        assert!((&mut waiting).now_or_never().is_none());
+        // The place is the next one's before that one knows, and it goes without knowing.
+        drop(held);
+        drop(waiting);
         assert_eq!(quotas.len(), 0);
     }
 

@@ -84,7 +84,9 @@ impl Rates {
             let (_, rate) = most(&self.config.current().limits, Rate::Bytes, &scope)?;
             self.bucket(Rate::Bytes, &scope, rate, now)
         });
-        Throttle(buckets.collect())
+        let buckets: Vec<_> = buckets.collect();
+        // The empty one is shared by all.
+        if buckets.is_empty() { Throttle::default() } else { Throttle(buckets.into()) }
     }
 
     /// Whether tokens from an address are looked at now.

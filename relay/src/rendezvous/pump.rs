@@ -185,35 +185,40 @@ pub(crate) struct Outcome {
 /// Joins two sockets until both are done, or until `end` says so.
 ///
 /// Dropping the future drops both sockets without Close, as a cut: each is aborted.
-pub(crate) async fn run(
-    env: &Env,
+///
+/// It holds the pair in the place where it is polled from: an `async fn` would keep room for what it is given, and for the pair
+/// that is made of it.
+pub(crate) fn run(
+    env: Env,
     sender: Leg,
     listener: Leg,
-    config: &PumpConfig,
+    config: PumpConfig,
     end: watch::Receiver<Option<Ending>>,
-) -> Outcome {
+) -> impl Future<Output = Outcome> + Send {
     let mut pair = Pair::new(env, config, sender, listener);
-    // One `watch` is shared by very many pairs, and polling it takes a lock: so its future is polled to register this
-    // task, and then only if something has changed, which an atomic tells.
-    let changes = end.clone();
-    let mut ending = pin!(wait_for_ending(end));
-    let mut registered: Option<Waker> = None;
-    let mut waiting = true;
-    poll_fn(|cx| {
-        let woken = !matches!(changes.has_changed(), Ok(false));
-        if waiting && (woken || !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))) {
-            // Without budget the future would not register.
-            registered = coop::has_budget_remaining().then(|| cx.waker().clone());
-            if let Poll::Ready(ending) = ending.as_mut().poll(cx) {
-                waiting = false;
-                if let Some(ending) = ending {
-                    pair.end(ending);
+    async move {
+        // One `watch` is shared by very many pairs, and polling it takes a lock: so its future is polled to register this
+        // task, and then only if something has changed, which an atomic tells.
+        let changes = end.clone();
+        let mut ending = pin!(wait_for_ending(end));
+        let mut registered: Option<Waker> = None;
+        let mut waiting = true;
+        poll_fn(|cx| {
+            let woken = !matches!(changes.has_changed(), Ok(false));
+            if waiting && (woken || !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))) {
+                // Without budget the future would not register.
+                registered = coop::has_budget_remaining().then(|| cx.waker().clone());
+                if let Poll::Ready(ending) = ending.as_mut().poll(cx) {
+                    waiting = false;
+                    if let Some(ending) = ending {
+                        pair.end(ending);
+                    }
                 }
             }
-        }
-        pair.poll(cx)
-    })
-    .await
+            pair.poll(cx)
+        })
+        .await
+    }
 }
 
 /// `None` if there is nobody left who could end the pair.

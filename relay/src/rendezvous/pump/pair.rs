@@ -15,9 +15,9 @@ use crate::observe::{Reporter, Totals};
 /// How many buffers of each direction one poll moves before other tasks have their turn.
 const ROUNDS: usize = 4;
 
-pub(super) struct Pair<'a> {
-    env: &'a Env,
-    config: &'a PumpConfig,
+pub(super) struct Pair {
+    env: Env,
+    config: PumpConfig,
     sender: Side,
     listener: Side,
     alarm: Alarm,
@@ -38,15 +38,15 @@ struct Violation {
     until: Instant,
 }
 
-impl<'a> Pair<'a> {
-    pub(super) fn new(env: &'a Env, config: &'a PumpConfig, sender: Leg, listener: Leg) -> Self {
+impl Pair {
+    pub(super) fn new(env: Env, config: PumpConfig, sender: Leg, listener: Leg) -> Self {
         Self {
+            reporter: Reporter::new(env.now()),
             env,
             config,
             sender: Side::new(sender),
             listener: Side::new(listener),
             alarm: Alarm::default(),
-            reporter: Reporter::new(env.now()),
             first_close: None,
             first_lost: None,
             ended: None,
@@ -91,7 +91,7 @@ impl<'a> Pair<'a> {
                 return Poll::Pending;
             }
             let due = self.next_due();
-            if self.alarm.poll_at(due, self.env, cx).is_pending() {
+            if self.alarm.poll_at(due, &self.env, cx).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -120,8 +120,8 @@ impl<'a> Pair<'a> {
 
     /// Writes what waits in one direction and reads more; true if something was read.
     fn move_from(&mut self, from: Party, cx: &mut Context<'_>, now: Instant) -> bool {
-        let throttle = &self.config.throttle;
-        let (source, sink) = self.direction(from);
+        let Self { config: PumpConfig { throttle, .. }, sender, listener, .. } = self;
+        let (source, sink) = ordered(from, sender, listener);
         sink.write(cx);
         source.throttled_until = None;
         if !source.is_readable() || !(source.closed || sink.can_take()) {
@@ -366,7 +366,7 @@ impl<'a> Pair<'a> {
 
     /// When a side's silence has a consequence, if it goes on.
     fn silence_due(&mut self, party: Party) -> Option<Instant> {
-        let PumpConfig { ping_after, dead_after, half_close_guard, .. } = *self.config;
+        let PumpConfig { ping_after, dead_after, half_close_guard, .. } = self.config;
         let side = self.side(party);
         let limit = match () {
             () if side.outlet.close_sent() => half_close_guard,
@@ -425,9 +425,14 @@ impl<'a> Pair<'a> {
 
     /// Whom a direction comes from and whom it goes to.
     fn direction(&mut self, from: Party) -> (&mut Side, &mut Side) {
-        match from {
-            Party::Sender => (&mut self.sender, &mut self.listener),
-            Party::Listener => (&mut self.listener, &mut self.sender),
-        }
+        ordered(from, &mut self.sender, &mut self.listener)
+    }
+}
+
+/// The side that speaks and the side that listens.
+fn ordered<'a>(from: Party, sender: &'a mut Side, listener: &'a mut Side) -> (&'a mut Side, &'a mut Side) {
+    match from {
+        Party::Sender => (sender, listener),
+        Party::Listener => (listener, sender),
     }
 }

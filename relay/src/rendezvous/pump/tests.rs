@@ -132,7 +132,7 @@ async fn start(sim: &Sim) -> Running {
     let (Some((sender, sender_leg)), Some((listener, listener_leg))) = (ends.next(), ends.next()) else {
         unreachable!("two were made")
     };
-    let pump = tokio::spawn(async move { run(&relay, sender_leg, listener_leg, &PumpConfig::default(), end).await });
+    let pump = tokio::spawn(run(relay, sender_leg, listener_leg, PumpConfig::default(), end));
     Running { sender, listener, pump, ending }
 }
 

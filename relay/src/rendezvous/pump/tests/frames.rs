@@ -35,8 +35,7 @@ fn what_came_with_the_handshake_is_forwarded_first() {
         let mut listener = Peer(sim.env("listener").dial(acceptor.local_addr()).await.unwrap());
         let listener_leg = Leg { socket: acceptor.accept().await.unwrap(), read_buf: Bytes::new() };
         let (_ending, end) = watch::channel(None);
-        let pump =
-            tokio::spawn(async move { run(&relay, sender_leg, listener_leg, &PumpConfig::default(), end).await });
+        let pump = tokio::spawn(run(relay, sender_leg, listener_leg, PumpConfig::default(), end));
         listener.expect(OpCode::Text, "early").await;
         sender.write(late).await;
         listener.expect(OpCode::Text, "cut").await;
