@@ -39,7 +39,7 @@ mod utf8;
 
 pub use close::{CloseFrame, close_code_is_valid};
 pub use control::{ControlFrame, ControlPayload, Unanswered, control_frame};
-pub use decoder::{Decoded, Decoder, Event, MessageKind, Role};
+pub use decoder::{Decoded, Decoder, Event, MessageKind, Role, WholeFrame};
 pub use error::FrameError;
 pub use header::{FrameHeader, OpCode};
 pub use mask::Mask;

@@ -65,6 +65,19 @@ pub enum Event {
     Close(ControlPayload),
 }
 
+/// What [`Decoder::decode_whole`] took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeFrame {
+    /// Text or binary for the first frame of a message, continuation for the others.
+    pub opcode: OpCode,
+    /// Whether this frame ends the message.
+    pub fin: bool,
+    /// Where its payload stands in the input, never empty. What follows begins at its end.
+    pub payload: Range<usize>,
+    /// What unmasks it; `None` from a server.
+    pub mask: Option<Mask>,
+}
+
 /// Reads frames from input that comes in pieces of any size.
 ///
 /// Call [`decode`](Self::decode) again with the input behind `consumed` until it returns no event, then with what arrives
@@ -140,6 +153,40 @@ impl Decoder {
             self.state = State::Failed(error);
         }
         result
+    }
+
+    /// Takes a data frame that stands at the front of `input` whole, in one step: what a batch of short messages is made of.
+    ///
+    /// `None`, and nothing is consumed, if something else stands there, or if we are inside a frame:
+    /// [`decode`](Self::decode) then says what. It would also say the same of such a frame, in two steps.
+    #[inline]
+    pub fn decode_whole(&mut self, input: &[u8]) -> Option<WholeFrame> {
+        let (State::Header { len: 0, .. }, &[first, second, ref rest @ ..]) = (&self.state, input) else { return None };
+        let (len, header_len) = match (second & 0x7F, rest) {
+            (len @ 1..126, _) => (usize::from(len), 2),
+            (126, &[high, low, ..]) => (usize::from(u16::from_be_bytes([high, low])), 4),
+            _ => return None,
+        };
+        let (mask, start) = match (self.role, second & 0x80 != 0) {
+            (Role::Client, false) => (None, header_len),
+            (Role::Server, true) => (Some(Mask::new(*input[header_len..].first_chunk()?)), header_len + 4),
+            _ => return None,
+        };
+        let message_len = self.message_len.saturating_add(len as u64);
+        if len == 0 || input.len() - start < len || message_len > self.message_limit {
+            return None;
+        }
+        // Reserved bits and control frames match none of these.
+        let (opcode, kind) = match (first & 0x7F, self.message) {
+            (0, Some(kind)) => (OpCode::Continuation, kind),
+            (1, None) => (OpCode::Text, MessageKind::Text),
+            (2, None) => (OpCode::Binary, MessageKind::Binary),
+            _ => return None,
+        };
+        let fin = first & 0x80 != 0;
+        self.message = if fin { None } else { Some(kind) };
+        self.message_len = if fin { 0 } else { message_len };
+        Some(WholeFrame { opcode, fin, payload: start..start + len, mask })
     }
 
     /// Whether the input consumed so far ends between two frames. A message may nevertheless be unfinished.
@@ -273,10 +320,53 @@ impl Role {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    /// Feeds `pieces` one after the other and collects the events.
-    fn events<'a>(mut decoder: Decoder, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Event>, FrameError> {
+    /// Feeds `pieces` one after the other and collects the events, which have to be the same with the short cut and without.
+    fn events<'a>(
+        decoder: Decoder,
+        pieces: impl IntoIterator<Item = &'a [u8]> + Clone,
+    ) -> Result<Vec<Event>, FrameError> {
+        let events = stepwise(decoder.clone(), pieces.clone());
+        assert_eq!(in_whole_frames(decoder, pieces), events);
+        events
+    }
+
+    /// As [`stepwise`], by way of `decode_whole` wherever it takes something.
+    fn in_whole_frames<'a>(
+        mut decoder: Decoder,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<Event>, FrameError> {
+        let mut events = Vec::new();
+        for mut piece in pieces {
+            loop {
+                let kind_before = decoder.open_message();
+                if let Some(WholeFrame { opcode, fin, payload, mask }) = decoder.decode_whole(piece) {
+                    let kind = match opcode {
+                        OpCode::Text => MessageKind::Text,
+                        OpCode::Binary => MessageKind::Binary,
+                        _ => kind_before.expect("a continuation continues a message"),
+                    };
+                    events.push(frame(kind, opcode, fin, payload.len() as u64));
+                    events.push(Event::Payload { range: 0..payload.len(), mask, frame_remaining: 0, fin });
+                    piece = &piece[payload.end..];
+                    continue;
+                }
+                let Decoded { consumed, event } = decoder.decode(piece)?;
+                piece = &piece[consumed..];
+                let Some(event) = event else { break };
+                events.push(event);
+            }
+        }
+        Ok(events)
+    }
+
+    fn stepwise<'a>(
+        mut decoder: Decoder,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<Event>, FrameError> {
         let mut events = Vec::new();
         for mut piece in pieces {
             loop {
@@ -340,6 +430,37 @@ mod tests {
             assert_eq!(events(Decoder::new(Role::Server), [a, b]), expected, "cut at {cut}");
         }
         assert_eq!(events(Decoder::new(Role::Server), input.chunks(1)), expected);
+    }
+
+    #[test]
+    fn a_whole_frame_is_taken_at_once_and_half_of_one_is_not() {
+        let input = b"\x82\x83\x01\x02\x03\x04abc\x82";
+        let mut decoder = Decoder::new(Role::Server);
+        for short in 0..9 {
+            assert_eq!(decoder.decode_whole(&input[..short]), None, "{short} bytes");
+        }
+        let whole =
+            WholeFrame { opcode: OpCode::Binary, fin: true, payload: 6..9, mask: Some(Mask::new([1, 2, 3, 4])) };
+        assert_eq!(decoder.decode_whole(input), Some(whole));
+        assert_eq!(decoder.decode(b"\x82"), Ok(Decoded { consumed: 1, event: None }));
+        assert_eq!(decoder.decode_whole(input), None, "inside a header");
+    }
+
+    proptest! {
+        /// Bytes that are mostly headers, so that all of them occur: also wrong ones.
+        #[test]
+        fn the_short_cut_says_what_the_long_way_says(
+            role in prop::sample::select(vec![Role::Client, Role::Server]),
+            input in prop::collection::vec(
+                prop::sample::select(vec![0u8, 1, 2, 3, 0x80, 0x81, 0x82, 0x83, 0x88, 0x89, 0x8A, 0xC1, 126, 127, 0xFE, 0xFF]),
+                0..60,
+            ),
+            limit in prop::sample::select(vec![u64::MAX, 3]),
+            cut: prop::sample::Index,
+        ) {
+            let (a, b) = input.split_at(cut.index(input.len() + 1));
+            let _ = events(Decoder::new(role).with_message_limit(limit), [a, b]);
+        }
     }
 
     #[test]
