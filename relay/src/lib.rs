@@ -22,6 +22,7 @@ mod local;
 mod namespace;
 mod node;
 mod observe;
+mod pool;
 mod refusal;
 mod relay;
 mod rendezvous;

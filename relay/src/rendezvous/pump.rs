@@ -1,7 +1,7 @@
 //! The pump joins two upgraded sockets, the sender's and the listener's, until both are done (protocol.md 6.2, 6.3).
 //!
 //! One future per pair, polled by hand: no lock, no allocation per frame, no buffer while nothing moves. Each direction
-//! reads into a buffer that the thread lends ([`pool`]), rewrites the masked frames in place into unmasked ones
+//! reads into a buffer that the thread lends ([`pool`](crate::pool)), rewrites the masked frames in place into unmasked ones
 //! ([`rewrite`]) and writes the result out in one piece, with the relay's own control frames put in at frame borders
 //! ([`outlet`]). A side is read only when the other has taken everything that was read before, so a slow reader slows the
 //! other side by TCP, and at most one buffer per direction is held meanwhile.
@@ -28,7 +28,6 @@ use crate::observe::Meter;
 mod clock;
 mod outlet;
 mod pair;
-mod pool;
 mod rewrite;
 mod side;
 #[cfg(test)]

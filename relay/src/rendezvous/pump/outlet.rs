@@ -8,8 +8,8 @@ use hybridrelay::env::BoxSocket;
 use hybridrelay::ws::{ControlFrame, ControlPayload, FrameHeader, OpCode, Unanswered, control_frame};
 use tokio::io::AsyncWrite;
 
-use super::pool::Lease;
 use super::rewrite::Rewritten;
+use crate::pool::Lease;
 
 /// The writing half of a side. Holds at most one buffer and a few control frames.
 #[derive(Default)]

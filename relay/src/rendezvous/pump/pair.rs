@@ -7,10 +7,10 @@ use hybridrelay::env::Env;
 use hybridrelay::ws::{CloseFrame, FrameError};
 
 use super::clock::{Alarm, Meaning};
-use super::pool::{CAPACITY, HEADROOM};
 use super::side::{Input, Side};
 use super::{Ended, Ending, Leg, Outcome, Party, PumpConfig};
 use crate::observe::{Reporter, Totals};
+use crate::pool::{CAPACITY, HEADROOM};
 
 /// How many buffers of each direction one poll moves before other tasks have their turn.
 const ROUNDS: usize = 4;
@@ -123,26 +123,19 @@ impl Pair {
         let Self { config: PumpConfig { throttle, .. }, sender, listener, .. } = self;
         let (source, sink) = ordered(from, sender, listener);
         sink.write(cx);
-        source.throttled_until = None;
+        source.stop_waiting();
         if !source.is_readable() || !(source.closed || sink.can_take()) {
             return false;
         }
-        let grant = source.grant.take().unwrap_or_else(|| throttle.grant(now, CAPACITY));
+        let grant = source.take_grant().unwrap_or_else(|| throttle.grant(now, CAPACITY));
         if grant.from > now {
-            source.throttled_until = Some(grant.from);
-            source.grant = Some(grant);
-            source.throttled.run(true, now);
+            source.keep_grant(grant, now);
             return false;
         }
         let input = source.poll_input(grant.bytes, cx);
         let read = if let Poll::Ready(Ok(Some(input))) = &input { input.end - HEADROOM } else { 0 };
         throttle.give_back(grant.bytes - read);
-        if read > 0 {
-            source.throttled.run(false, now);
-        } else {
-            // There was nothing to be held up.
-            source.throttled.forget();
-        }
+        source.had_turn(read > 0, now);
         match input {
             Poll::Pending => return false,
             Poll::Ready(Ok(Some(input))) => {
@@ -354,7 +347,7 @@ impl Pair {
         let (side, other) = self.direction(party);
         if winding_down || side.closed || !side.is_readable() || !side.outlet.is_idle() {
             Meaning::Nothing
-        } else if other.can_take() && side.throttled_until.is_none() {
+        } else if other.can_take() && side.throttled_until().is_none() {
             Meaning::Silent
         } else if side.outlet.close_sent() {
             // No Ping may follow a Close.
@@ -380,7 +373,7 @@ impl Pair {
         let mut due = self.violation.map(|violation| violation.until).into_iter().chain(self.deadline).min();
         for party in [Party::Sender, Party::Listener] {
             let side = self.side(party);
-            let (leaving_until, throttled_until) = (side.leaving_until(), side.throttled_until);
+            let (leaving_until, throttled_until) = (side.leaving_until(), side.throttled_until());
             let dues = [self.silence_due(party), leaving_until, throttled_until, due];
             due = dues.into_iter().flatten().min();
         }
@@ -397,12 +390,12 @@ impl Pair {
                 to_sender,
                 listener_blocked: listener.blocked.read(now),
                 sender_blocked: sender.blocked.read(now),
-                throttled: sender.throttled.over() + listener.throttled.over(),
+                throttled: sender.throttled_for() + listener.throttled_for(),
             };
             self.reporter.report(&self.config.meter, totals, now);
         }
         if over {
-            let unused = [&mut self.sender, &mut self.listener].into_iter().filter_map(|side| side.grant.take());
+            let unused = [&mut self.sender, &mut self.listener].into_iter().filter_map(Side::take_grant);
             unused.for_each(|grant| self.config.throttle.give_back(grant.bytes));
         }
     }

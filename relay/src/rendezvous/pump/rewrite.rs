@@ -7,7 +7,7 @@ use hybridrelay::ws::{
 };
 
 use super::Traffic;
-use super::pool::HEADROOM;
+use crate::pool::HEADROOM;
 
 /// What an incoming frame may have left and still pass with a header of its own, streamed. A longer one leaves in
 /// fragments, so that a control frame finds a border soon (protocol.md 10, decision 53).

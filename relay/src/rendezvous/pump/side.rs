@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use hybridrelay::env::BoxSocket;
@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Leg;
 use super::clock::{Silence, Stopwatch};
 use super::outlet::Outlet;
-use super::pool::{self, CAPACITY, HEADROOM, Lease};
 use super::rewrite::Rewriter;
 use crate::limits::Grant;
+use crate::pool::{self, CAPACITY, HEADROOM, Lease};
 
 /// Behind TLS a read returns one record. Reading goes on while a whole one has room, so that records leave together.
 const RECORD: usize = 16 * 1024;
@@ -30,16 +30,23 @@ pub(super) struct Side {
     pub(super) rewriter: Rewriter,
     pub(super) outlet: Outlet,
     pub(super) silence: Silence,
-    /// What it may read, if that was asked before it was its turn.
-    pub(super) grant: Option<Grant>,
-    /// Until then it is not read, because of a rate.
-    pub(super) throttled_until: Option<Instant>,
-    pub(super) throttled: Stopwatch,
+    /// Boxed and there only once a rate has held it up: most connections have none to keep.
+    throttled: Option<Box<Throttled>>,
     pub(super) blocked: Stopwatch,
     /// Its Close came, or nothing it says counts any more. It is still read, so that its end is seen.
     pub(super) closed: bool,
     input_ended: bool,
     leaving: Option<Leaving>,
+}
+
+/// How a rate holds a side up.
+#[derive(Default)]
+struct Throttled {
+    /// What it may read, if that was asked before it was its turn.
+    grant: Option<Grant>,
+    /// Until then it is not read.
+    until: Option<Instant>,
+    time: Stopwatch,
 }
 
 /// Everything is said: the socket is shut down and read to its end, so that no reset overtakes our last words.
@@ -63,14 +70,51 @@ impl Side {
             rewriter: Rewriter::new(),
             outlet: Outlet::default(),
             silence: Silence::default(),
-            grant: None,
-            throttled_until: None,
-            throttled: Stopwatch::default(),
+            throttled: None,
             blocked: Stopwatch::default(),
             closed: false,
             input_ended: false,
             leaving: None,
         }
+    }
+
+    /// Whatever holds it up from here on, it is not a rate.
+    pub(super) fn stop_waiting(&mut self) {
+        if let Some(throttled) = &mut self.throttled {
+            throttled.until = None;
+        }
+    }
+
+    /// The grant for which it waited, if it did.
+    pub(super) fn take_grant(&mut self) -> Option<Grant> {
+        self.throttled.as_mut()?.grant.take()
+    }
+
+    /// Waits for its turn.
+    pub(super) fn keep_grant(&mut self, grant: Grant, now: Instant) {
+        let throttled = self.throttled.get_or_insert_default();
+        throttled.until = Some(grant.from);
+        throttled.grant = Some(grant);
+        throttled.time.run(true, now);
+    }
+
+    /// It had its turn. If it had nothing to say, there was nothing to be held up.
+    pub(super) fn had_turn(&mut self, spoke: bool, now: Instant) {
+        match &mut self.throttled {
+            Some(throttled) if spoke => throttled.time.run(false, now),
+            Some(throttled) => throttled.time.forget(),
+            None => {}
+        }
+    }
+
+    /// When a rate lets it be read again, if one holds it up.
+    pub(super) fn throttled_until(&self) -> Option<Instant> {
+        self.throttled.as_ref()?.until
+    }
+
+    /// How long rates have held it up, the times that are over.
+    pub(super) fn throttled_for(&self) -> Duration {
+        self.throttled.as_ref().map_or(Duration::ZERO, |throttled| throttled.time.over())
     }
 
     /// Whether nothing is left to do for this side.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::pool;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// Room in front of what is read, for a fragment's header (at most ten bytes) that the incoming bytes do not hold.
-pub(super) const HEADROOM: usize = 16;
+pub(crate) const HEADROOM: usize = 16;
 
-/// What is read at once. As much as a frame may have left to pass as a whole: larger buffers gain little on a socket, and
-/// a stalled direction holds one.
-pub(super) const CAPACITY: usize = 64 * 1024;
+/// What is read at once. Twice what a frame may have left to pass as a whole: the cost of a system call and of waking whoever reads
+/// is shared by more bytes, and much beyond that nothing is gained, while a stalled direction holds one buffer. A little less than
+/// 128 KiB, so that what is written fills two packets on loopback and does not leave a few bytes for a third.
+pub(crate) const CAPACITY: usize = 127 * 1024;
 
 /// How many buffers a thread keeps at rest: enough for pairs that come out of a stall together.
 const SPARE: usize = 16;
@@ -22,10 +23,10 @@ thread_local! {
 }
 
 /// A buffer of [`HEADROOM`] and [`CAPACITY`] bytes with arbitrary content. Dropping gives it back.
-pub(super) struct Lease(Box<[u8]>);
+pub(crate) struct Lease(Box<[u8]>);
 
 /// Borrows a buffer from this thread.
-pub(super) fn lease() -> Lease {
+pub(crate) fn lease() -> Lease {
     #[cfg(test)]
     leased::add(1);
     let spare = POOL.with_borrow_mut(Vec::pop);
@@ -63,14 +64,14 @@ impl DerefMut for Lease {
 
 /// How many buffers this thread has lent and not got back.
 #[cfg(test)]
-pub(super) mod leased {
+pub(crate) mod leased {
     use std::cell::Cell;
 
     thread_local! {
         static LEASED: Cell<isize> = const { Cell::new(0) };
     }
 
-    pub(in super::super) fn count() -> isize {
+    pub(crate) fn count() -> isize {
         LEASED.get()
     }
 
