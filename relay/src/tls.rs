@@ -10,8 +10,13 @@ use rustls::{CipherSuite, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-/// What rustls may hold of one connection's plaintext and ciphertext each.
-const BUFFER_LIMIT: usize = 32 << 10;
+mod ahead;
+
+use ahead::ReadAhead;
+
+/// What rustls may hold of one connection's plaintext and ciphertext each. It writes as much at once: four records and not two take a
+/// tenth of the CPU time away, and eight hardly more.
+const BUFFER_LIMIT: usize = 64 << 10;
 
 /// A server configuration for a certificate chain and its key.
 ///
@@ -54,6 +59,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 /// Shakes hands over `socket`. The caller bounds the time.
 pub(crate) async fn accept(config: Arc<ServerConfig>, socket: BoxSocket) -> io::Result<BoxSocket> {
+    let socket: BoxSocket = Box::new(ReadAhead::new(socket));
     let stream =
         TlsAcceptor::from(config).accept_with(socket, |session| session.set_buffer_limit(Some(BUFFER_LIMIT))).await?;
     Ok(Box::new(tokio_rustls::TlsStream::from(stream)))
