@@ -10,10 +10,10 @@ use std::ops::{Deref, DerefMut};
 /// Room in front of what is read, for a fragment's header (at most ten bytes) that the incoming bytes do not hold.
 pub(crate) const HEADROOM: usize = 16;
 
-/// What is read at once. Twice what a frame may have left to pass as a whole: the cost of a system call and of waking whoever reads
-/// is shared by more bytes, and much beyond that nothing is gained, while a stalled direction holds one buffer. A little less than
-/// 128 KiB, so that what is written fills two packets on loopback and does not leave a few bytes for a third.
-pub(crate) const CAPACITY: usize = 127 * 1024;
+/// What is read at once: seven records of TLS, or of plain frames more than one may have left to pass as a whole. The cost of a system
+/// call and of waking whoever reads is shared by more bytes than in 64 KiB, which also leave a few bytes for a second packet on loopback;
+/// more would gain little, and a stalled direction holds one buffer.
+pub(crate) const CAPACITY: usize = 112 * 1024;
 
 /// How many buffers a thread keeps at rest: enough for pairs that come out of a stall together.
 const SPARE: usize = 16;
