@@ -161,3 +161,22 @@ fn raise_descriptor_limit() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_replaces_the_one_before_and_nothing_else() -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), "# Title\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nrest\n")?;
+        put_into(file.path(), "new\n")?;
+        put_into(file.path(), "newer\n")?;
+        let expected = "# Title\n<!-- bench: begin -->\nnewer\n<!-- bench: end -->\nrest\n";
+        assert_eq!(fs::read_to_string(file.path())?, expected);
+        fs::write(file.path(), "no marks\n")?;
+        assert!(put_into(file.path(), "new\n").is_err());
+        assert_eq!(fs::read_to_string(file.path())?, "no marks\n");
+        Ok(())
+    }
+}
