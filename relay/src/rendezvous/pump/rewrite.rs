@@ -3,15 +3,21 @@
 use std::ops::Range;
 
 use hybridrelay::ws::{
-    ControlPayload, Decoded, Decoder, Event, FrameError, FrameHeader, OpCode, Role, Unanswered, WholeFrame,
+    ControlPayload, Decoded, Decoder, Event, FrameError, FrameHeader, Mask, OpCode, Role, Unanswered, WholeFrame,
 };
 
 use super::Traffic;
-use crate::pool::HEADROOM;
+use crate::pool::{CAPACITY, HEADROOM};
 
 /// What an incoming frame may have left and still pass with a header of its own, streamed. A longer one leaves in
 /// fragments, so that a control frame finds a border soon (protocol.md 10, decision 53).
 pub(super) const LONGEST_WHOLE: u64 = 64 * 1024;
+
+/// The first of two fragments: the most that a header of four bytes can tell.
+const LONGEST_SPLIT: usize = 0xFFFF;
+
+// A buffer never holds more than two fragments.
+const _: () = assert!(CAPACITY - LONGEST_SPLIT <= LONGEST_SPLIT);
 
 /// Rewrites what one side sends into what the other side gets.
 ///
@@ -103,13 +109,21 @@ impl Rewriter {
                 Some(Event::Payload { range, mask, frame_remaining, fin }) => {
                     self.traffic.bytes += range.len() as u64;
                     let piece = at + range.start..at + range.end;
-                    if let Some(opcode) = self.owed
-                        && self.forwarding == Forwarding::All
+                    if self.forwarding == Forwarding::All
+                        && let Some(opcode) = self.owed.take()
                     {
-                        let header = outgoing(opcode, fin, piece.len() as u64, frame_remaining);
-                        self.open = header.len;
-                        self.owed = None;
-                        put_header(buf, &mut output, piece.start, header);
+                        let left = piece.len() as u64 + frame_remaining;
+                        if left > LONGEST_WHOLE {
+                            self.put_fragments(
+                                buf,
+                                &mut output,
+                                Piece { opcode, fin, range: piece, mask, frame_remaining },
+                            );
+                            at += consumed;
+                            continue;
+                        }
+                        self.open = left;
+                        put_header(buf, &mut output, piece.start, FrameHeader { fin, opcode, mask: None, len: left });
                     }
                     if self.forwarding != Forwarding::Nothing {
                         self.open -= piece.len() as u64;
@@ -165,13 +179,46 @@ impl Rewriter {
     }
 }
 
-/// The header for the next piece of an incoming frame: of all the rest of it, or of this piece alone.
-fn outgoing(opcode: OpCode, fin: bool, piece: u64, frame_remaining: u64) -> FrameHeader {
-    let left = piece + frame_remaining;
-    if left <= LONGEST_WHOLE {
-        FrameHeader { fin, opcode, mask: None, len: left }
-    } else {
-        FrameHeader { fin: fin && frame_remaining == 0, opcode, mask: None, len: piece }
+/// Payload of a frame that is too long to pass whole.
+struct Piece {
+    opcode: OpCode,
+    fin: bool,
+    range: Range<usize>,
+    mask: Option<Mask>,
+    /// What of the frame comes behind it.
+    frame_remaining: u64,
+}
+
+impl Rewriter {
+    /// Writes what has come of a long frame as one fragment, or as two if it is more than one may hold.
+    ///
+    /// There is room for two headers, of four bytes each: such a frame's own header, of fourteen bytes, stands before the piece, or the
+    /// headroom does.
+    fn put_fragments(&mut self, buf: &mut [u8], output: &mut Option<Range<usize>>, piece: Piece) {
+        let Piece { opcode, fin, range, mut mask, frame_remaining } = piece;
+        let len = range.len();
+        let first = if len as u64 > LONGEST_WHOLE { LONGEST_SPLIT } else { len };
+        let header =
+            |opcode, len: usize, ends: bool| FrameHeader { fin: fin && ends, opcode, mask: None, len: len as u64 };
+        let mut headers = [Some(header(opcode, first, first == len && frame_remaining == 0)), None];
+        if first < len {
+            headers[1] = Some(header(OpCode::Continuation, len - first, frame_remaining == 0));
+        }
+        let room: usize = headers.iter().flatten().map(FrameHeader::encoded_len).sum();
+        output.get_or_insert(range.start - room..range.start - room);
+        let mut at = range.start;
+        for header in headers.into_iter().flatten() {
+            let len = header.len as usize;
+            let to = put_header(buf, output, at, header);
+            if let Some(mask) = &mut mask {
+                mask.apply_moving(buf, at..at + len, to.end);
+            }
+            to.end += len;
+            at += len;
+        }
+        if frame_remaining > 0 {
+            self.owed = Some(OpCode::Continuation);
+        }
     }
 }
 
@@ -201,7 +248,7 @@ fn put_header<'a>(
 
 #[cfg(test)]
 mod tests {
-    use hybridrelay::ws::{Mask, control_frame};
+    use hybridrelay::ws::control_frame;
 
     use super::*;
 
@@ -279,6 +326,31 @@ mod tests {
         let header = [0x80, 127, 0, 0, 0, 0, 0, 1, 0, 0];
         assert_eq!(last, [&header, &payload[100..]].concat());
         assert!(!rewritten.open);
+    }
+
+    #[test]
+    fn what_one_buffer_holds_of_a_long_frame_leaves_in_fragments_that_are_not_too_long() {
+        let payload: Vec<u8> = (0..CAPACITY as u32 + 9).map(|i| (i % 251) as u8).collect();
+        for before in [0, 3, 30] {
+            let short = masked(true, OpCode::Text, &vec![1; before]);
+            let mut rewriter = Rewriter::new();
+            let input = [short, masked(true, OpCode::Binary, &payload)].concat();
+            let (held, rest) = input.split_at(CAPACITY);
+            let (output, rewritten, _) = rewrite(&mut rewriter, held);
+            assert!(!rewritten.open);
+            let (then, _, _) = rewrite(&mut rewriter, rest);
+            let (mut frames, mut got) = (Vec::new(), Vec::new());
+            let mut bytes = &[output, then].concat()[2 + before..];
+            while let Some((header, len)) = FrameHeader::parse(bytes).expect("valid frames") {
+                let end = len + header.len as usize;
+                frames.push((header.opcode, header.fin));
+                assert!(header.len <= LONGEST_WHOLE);
+                got.extend_from_slice(&bytes[len..end]);
+                bytes = &bytes[end..];
+            }
+            assert_eq!(frames, [(OpCode::Binary, false), (OpCode::Continuation, false), (OpCode::Continuation, true)]);
+            assert!(got == payload, "the payload is the same");
+        }
     }
 
     #[test]
