@@ -15,6 +15,7 @@ use hybridrelay_relay::{Config, LocalRelay, Namespace, Rights, Rule};
 use hybridrelay_tests::wire::Soon;
 use hybridrelay_tests::wire::fake::FakeRelay;
 use hybridrelay_tests::wire::setup::{self, Ends, HYCO, Served, entity};
+use tokio::sync::Notify;
 
 /// A relay whose one hybrid connection has a rule for listeners and one for senders.
 async fn strict() -> Served {
@@ -365,25 +366,33 @@ async fn receives_that_are_given_up_lose_nothing() {
 
 #[tokio::test]
 async fn a_send_that_is_given_up_has_sent_all_of_its_message_or_nothing() {
+    /// Two hundred of these are more than all buffers on the way hold.
+    const LEN: usize = 400_000;
     for relay in setup::plain_and_tls().await {
         let Ends { sender, accepted, .. } = setup::ends(&relay).await;
+        // Nothing is read before one was given up: so some are, however fast the relay is.
+        let given_up = Notify::new();
         let sending = async {
             let (mut completed, mut polls) = (Vec::new(), 0);
             for number in 0..200_u8 {
                 polls = (polls * 5 + 3) % 7;
-                if let Some(sent) = give_up_after(polls, sender.send(vec![number; 100_000])).await {
+                if let Some(sent) = give_up_after(polls, sender.send(vec![number; LEN])).await {
                     sent.unwrap();
                     completed.push(number);
+                } else {
+                    given_up.notify_one();
                 }
             }
+            given_up.notify_one();
             sender.shutdown().soon().await.unwrap();
             completed
         };
         let receiving = async {
+            given_up.notified().soon().await;
             let mut received = Vec::new();
             while let Some(message) = accepted.receive().soon().await.unwrap() {
                 let bytes = message.into_bytes();
-                assert!(bytes.len() == 100_000 && bytes.iter().all(|byte| *byte == bytes[0]), "a whole message");
+                assert!(bytes.len() == LEN && bytes.iter().all(|byte| *byte == bytes[0]), "a whole message");
                 received.push(bytes[0]);
             }
             received
