@@ -172,7 +172,8 @@ impl fmt::Debug for Request {
 pub struct Response {
     /// The request's id.
     pub request_id: String,
-    /// The HTTP status as the listener gave it; the relay judges its range.
+    /// The HTTP status as the listener gave it, 0 if that is none; the relay judges its range, so that a bad status fails one request
+    /// and not the channel.
     pub status_code: u16,
     /// The reason phrase.
     pub status_description: Option<String>,
@@ -295,7 +296,7 @@ impl FromListener {
             });
             return Ok(Self::Response(Response {
                 request_id: string(response, "response", "requestId")?,
-                status_code: status.ok_or(ControlError::BadField { command: "response", field: "statusCode" })?,
+                status_code: status.unwrap_or_default(),
                 status_description: string(response, "response", "statusDescription").ok(),
                 response_headers: headers_from_json(response.get("responseHeaders")),
                 body: response.get("body").and_then(truth).unwrap_or(false),
@@ -464,6 +465,16 @@ mod tests {
         assert_eq!((response.status_code, response.body), (201, true));
         let parsed = FromListener::parse(br#"{"response":{"requestId":"r","statusCode":200,"body":"null"}}"#);
         assert!(matches!(parsed, Ok(FromListener::Response(Response { body: false, .. }))));
+    }
+
+    #[test]
+    fn a_status_that_is_none_spoils_no_more_than_its_response() {
+        for status in ["70000", "-1", "\"abc\"", "null", "2.5"] {
+            let text = format!(r#"{{"response":{{"requestId":"r","statusCode":{status},"body":true}}}}"#);
+            let parsed = FromListener::parse(text.as_bytes());
+            let Ok(FromListener::Response(response)) = parsed else { panic!("{parsed:?}") };
+            assert_eq!((response.status_code, response.body), (0, true), "{status}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub const ENDPOINT_DOES_NOT_EXIST: &str = "Endpoint does not exist";
 pub const NO_LISTENERS: &str = "There are no listeners connected for the endpoint";
 /// No listener has dialled in time.
 pub const NOT_ACCEPTED: &str = "None of the connected listeners accepted the connections within the allowed timeout";
+/// The listener has not answered a request in time.
+pub const NO_RESPONSE: &str =
+    "The request was routed to the listener but the listener did not respond in the required time";
 /// The sender's choice of listeners leaves none.
 pub const NO_ALLOWED_LISTENER: &str =
     "None of the connected listeners meet the AllowedListeners/DisallowedListeners criteria";
