@@ -166,7 +166,9 @@ pub(crate) async fn run(arguments: ServeArguments, file: Option<ConfigFile>, con
     let policy = AutoCreate { public: arguments.public, websocket: WebSocketPaths::AnyPath, limit: 0 };
     let namespace = Namespace::new(&ready.namespace)
         .with_rule(Rule::new(RULE, Rights::MANAGE, &ready.key))
-        .with_auto_create(policy);
+        .with_auto_create(policy)
+        // `web.localhost` stands for `web`, so that browsers see an origin of its own.
+        .with_entity_hosts("*.localhost");
     let builder = Relay::builder().store(MemoryStore::new([namespace]));
     let builder = arguments.metrics.into_iter().fold(builder, RelayBuilder::metrics_listen);
     let relay =

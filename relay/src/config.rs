@@ -71,6 +71,8 @@ pub struct Timings {
     pub clock_skew: Duration,
     /// From `accept` to the listener's dial: 30 s (decision 5).
     pub accept: Duration,
+    /// From the address of a request that has to be fetched to the listener's dial: 60 s (decision 32).
+    pub request_dial: Duration,
     /// From a change that takes a listener's right away to the close of its channel: 30 s (decision 57 allows 60 s).
     pub revocation: Duration,
     /// Silence on a control channel before a Ping: 30 s (decision 19).
@@ -108,6 +110,7 @@ impl Default for Timings {
             expiry_grace: seconds(300),
             clock_skew: seconds(60),
             accept: seconds(30),
+            request_dial: seconds(60),
             revocation: seconds(30),
             control_ping: seconds(30),
             control_gone: seconds(75),

@@ -10,14 +10,15 @@ use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, Lease, ListenerId, ListenerRecord, RegisterError};
-use crate::edge::{Handshake, Visit};
+use crate::edge::{Body, Handshake, Visit};
 use crate::limits::{Account, Permit, Resource, Scope};
 use crate::namespace::{Entity, Right};
 use crate::node::Node;
 use crate::observe::{Detail, Operation, Party};
-use crate::refusal::{Body, Refusal};
+use crate::refusal::Refusal;
 
 mod channel;
+mod waiting;
 
 use channel::Channel;
 
@@ -66,7 +67,8 @@ pub(crate) async fn listen(
         grant,
         lease,
         // Told in the first message only where it was offered in the query (protocol.md 3.10).
-        announce: (!offered_in_header && !features.is_empty()).then_some(features),
+        announce: (!offered_in_header && !features.is_empty()).then(|| features.clone()),
+        features,
         _permit: visit.permit,
         _busy: node.busy.enter(),
     };

@@ -11,29 +11,30 @@ use std::time::{Duration, SystemTime};
 use hybridrelay::env::Env;
 use hybridrelay::{Error, ErrorKind, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::ServerConfig;
-use rustls_pki_types::PrivatePkcs8KeyDer;
 use time::OffsetDateTime;
 
 use crate::tls;
+
+mod leaves;
+
+use leaves::Leaves;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The authority lives ten years; clients are told to trust it once.
 const CA_LIFE: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
-/// The relay's certificate is made anew at each start.
-const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-
 const CA_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca.key";
 /// The host names that the authority may vouch for, one in a line.
 const NAMES_FILE: &str = "ca.names";
 
-/// A local authority and a certificate of it for `localhost`, loopback addresses and the given names.
+/// A local authority and a certificate of it for `localhost`, loopback addresses and the given names. Names below these, such as
+/// `web.localhost`, get certificates of their own when they are first asked for.
 ///
 /// The authority is name-constrained: trusting it trusts nobody else's names.
 pub struct DevCa {
@@ -146,21 +147,8 @@ impl Authority {
     fn certify(&self, env: &Env, hostnames: &[String]) -> Result<Arc<ServerConfig>> {
         let key = KeyPair::from_pem(&self.key).map_err(cannot_make)?;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, key).map_err(cannot_make)?;
-        // No `*.localhost`: with a wildcard over a single label rustls takes the whole certificate for malformed.
-        let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        names.extend(hostnames.iter().cloned());
-        let mut params = CertificateParams::new(names).map_err(|error| {
-            Error::new(ErrorKind::InvalidArgument, "a host name is not usable").with_reason(error.to_string())
-        })?;
-        params.distinguished_name.push(DnType::CommonName, "hybridrelay development relay");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = validity(env, LEAF_LIFE);
-        let leaf_key = generate_key()?;
-        let leaf = params.signed_by(&leaf_key, &issuer).map_err(cannot_make)?;
-        let key = PrivatePkcs8KeyDer::from(leaf_key.serialize_der()).into();
-        tls::server_config(vec![leaf.der().clone()], key)
+        let leaves = Leaves::new(env.clone(), issuer, hostnames)?;
+        tls::server_config_with_resolver(Arc::new(leaves))
             .map_err(|error| Error::new(ErrorKind::Internal, "the certificate cannot be used").with_source(error))
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use hybridrelay::env::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use hybridrelay::protocol::Response;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) mod embedded;
 
@@ -101,6 +102,9 @@ pub struct Delivery {
     pub text: String,
     /// The binary message that follows.
     pub body: Option<Bytes>,
+    /// The id that a response on the control channel would repeat; `None` for what is answered by a dial alone. The channel is the
+    /// other half of the key: a listener can answer only what it was given (protocol.md 10, decision 13).
+    pub request_id: Option<String>,
 }
 
 impl Delivery {
@@ -112,44 +116,63 @@ impl Delivery {
 /// What a listener sent back for a delivery on its control channel.
 #[derive(Clone)]
 pub struct Reply {
-    /// The JSON text. A secret: it may hold headers of the listener.
-    pub text: String,
+    /// The response.
+    pub response: Response,
     /// The binary message that followed.
     pub body: Option<Bytes>,
 }
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        lengths(f, "Delivery", &self.text, self.body.as_ref())
+        let (text, body) = (self.text.len(), self.body.as_ref().map(Bytes::len));
+        f.debug_struct("Delivery").field("text", &text).field("body", &body).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        lengths(f, "Reply", &self.text, self.body.as_ref())
+        let body = self.body.as_ref().map(Bytes::len);
+        f.debug_struct("Reply").field("response", &self.response).field("body", &body).finish()
     }
-}
-
-/// A message without what it says.
-fn lengths(f: &mut fmt::Formatter<'_>, name: &str, text: &str, body: Option<&Bytes>) -> fmt::Result {
-    f.debug_struct(name).field("text", &text.len()).field("body", &body.map(Bytes::len)).finish()
 }
 
 /// The answers to one delivery. The stream ends when the listener has gone: a sender that still waits knows by it that
 /// nobody will dial.
+///
+/// Dropping it withdraws the delivery: whoever waited has gone, and a listener that agreed on `cancel` is told (protocol.md 3.10).
+/// [`settle`](Self::settle) ends it without that.
 #[derive(Debug)]
-pub struct Replies(mpsc::Receiver<Reply>);
+pub struct Replies {
+    replies: mpsc::Receiver<Reply>,
+    settled: oneshot::Sender<()>,
+}
+
+/// The other end of [`Replies`]. Dropping it tells that the listener has gone.
+#[derive(Debug)]
+pub struct ReplyTo {
+    /// Takes one answer.
+    pub replies: mpsc::Sender<Reply>,
+    /// Completes when no answer is waited for any more: in order, or with an error if the delivery was withdrawn.
+    pub settled: oneshot::Receiver<()>,
+}
 
 impl Replies {
-    /// A stream and the end that feeds it; dropping that end tells that the listener has gone.
-    pub fn channel() -> (mpsc::Sender<Reply>, Self) {
-        let (tx, rx) = mpsc::channel(1);
-        (tx, Self(rx))
+    /// A stream and the end that feeds it.
+    pub fn channel() -> (ReplyTo, Self) {
+        let (tx, replies) = mpsc::channel(1);
+        let (settled, settling) = oneshot::channel();
+        (ReplyTo { replies: tx, settled: settling }, Self { replies, settled })
     }
 
     /// The next answer; `None` once the listener has gone. Cancel-safe.
     pub async fn next(&mut self) -> Option<Reply> {
-        self.0.recv().await
+        self.replies.recv().await
+    }
+
+    /// Waits for no further answer, since what was asked is being answered or nobody can.
+    pub fn settle(self) {
+        // The channel may have gone.
+        let _ = self.settled.send(());
     }
 }
 
@@ -159,7 +182,7 @@ pub struct Inbound {
     /// The message.
     pub delivery: Delivery,
     /// Feeds the [`Replies`] of whoever delivered.
-    pub replies: mpsc::Sender<Reply>,
+    pub reply_to: ReplyTo,
     /// Frees the queue's bytes when the message has been written.
     pub(crate) room: tokio::sync::OwnedSemaphorePermit,
 }

@@ -3,29 +3,37 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, header};
+use ::http::{HeaderValue, Method, Request, Response, header};
 use hybridrelay::protocol::uri::{Action, Target, longest_prefix, path_of};
 use hybridrelay::protocol::{TrackingId, headers};
 use hyper::body::Incoming;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::directory::{EntityKey, KeyIdentity};
+use crate::gateway::Cors;
 use crate::limits::{Account, AddressBlock, Admission};
 use crate::namespace::{Entity, WebSocketPaths};
 use crate::node::Node;
 use crate::observe::{Detail, Operation, Origin, Party, traceparent};
-use crate::refusal::{Body, Place, Reason, Refusal};
+use crate::refusal::{Place, Reason, Refusal};
 use crate::store::Snapshot;
 use crate::{control, gateway, rendezvous};
 
 mod accept;
+mod body;
 mod handshake;
 mod health;
+mod http;
 mod proxy;
 mod timer;
 
 pub(crate) use accept::accept;
+pub(crate) use body::{Body, CutOff};
 pub(crate) use handshake::{Handshake, offered_subprotocols};
 pub(crate) use timer::EnvTimer;
+
+/// What cannot stand in a path as it is; names of hybrid connections hold little of it.
+const HOST_LABEL: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#');
 
 /// A request that has been taken apart far enough to find its door.
 pub(crate) struct Visit {
@@ -129,17 +137,19 @@ struct Refused {
     /// The name of the namespace that it was led to.
     namespace: String,
     entity: Option<EntityKey>,
+    /// The page that may read the answer.
+    cors: Option<Cors>,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, tracking_id: None, namespace: String::new(), entity: None }
+        Self { refusal, tracking_id: None, namespace: String::new(), entity: None, cors: None }
     }
 }
 
 fn refuse(node: &Node, arrival: Arrival, refused: Refused) -> Response<Body> {
     let Arrival { authority, path, websocket, traceparent, peer, .. } = arrival;
-    let Refused { refusal, tracking_id, namespace, entity } = refused;
+    let Refused { refusal, tracking_id, namespace, entity, cors } = refused;
     let tracking_id = tracking_id.unwrap_or(arrival.tracking_id.with_gateway());
     let path = path.trim_start_matches('/');
     // What clients read is the hybrid connection, not the protocol's prefix.
@@ -155,7 +165,12 @@ fn refuse(node: &Node, arrival: Arrival, refused: Refused) -> Response<Body> {
         };
         node.observer.note(&origin, operation(reason), detail);
     }
-    refusal.into_response(&node.env, &Place { tracking_id: &tracking_id, host: &authority, path, websocket })
+    let place = Place { tracking_id: &tracking_id, host: &authority, path, websocket };
+    let mut response = refusal.into_response(&node.env, &place);
+    if let Some(cors) = cors {
+        cors.apply(response.headers_mut());
+    }
+    response
 }
 
 fn operation(reason: Reason) -> Operation {
@@ -187,16 +202,28 @@ async fn route(
         return Err(Refusal::headers_too_large().into());
     }
     let path_and_query = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let target = Target::parse(path_and_query).map_err(|error| Refusal::bad_request(capitalise(&error.to_string())))?;
-    let adopted = target.id.as_deref().and_then(TrackingId::adopt);
+    let mut target =
+        Target::parse(path_and_query).map_err(|error| Refusal::bad_request(capitalise(&error.to_string())))?;
+    // The id of an HTTP request is always fresh (protocol.md 10, decision 13).
+    let may_choose = target.is_hc || arrival.websocket;
+    let adopted = target.id.as_deref().filter(|_| may_choose).and_then(TrackingId::adopt);
     let tracking_id = adopted.unwrap_or_else(|| arrival.tracking_id.clone()).with_gateway();
     let known = |refusal: Refusal| Refused { tracking_id: Some(tracking_id.clone()), ..refusal.into() };
 
     let snapshot = node.store.snapshot();
-    let Some(namespace) = snapshot.namespace_for_host(host_of(&arrival.authority)) else {
-        return Err(known(Refusal::endpoint_not_found()));
+    let host = host_of(&arrival.authority);
+    let namespace = match snapshot.entity_for_host(host).filter(|_| !target.is_hc) {
+        Some((namespace, entity)) => {
+            // As if it had been asked for below the namespace's own host.
+            let entity = utf8_percent_encode(entity, HOST_LABEL);
+            target.path = format!("{entity}/{}", target.path);
+            namespace.name.clone()
+        }
+        None => match snapshot.namespace_for_host(host) {
+            Some(namespace) => namespace.name.clone(),
+            None => return Err(known(Refusal::endpoint_not_found())),
+        },
     };
-    let namespace = namespace.name.clone();
     let visit = Visit {
         client: proxy::address_of_client(node, request.headers(), arrival.peer),
         secure: arrival.secure || proxy::is_secure(node, request.headers(), arrival.peer),
@@ -210,17 +237,22 @@ async fn route(
         permit,
     };
     let (door, path) = (Door::of(&visit, arrival.websocket), visit.target.path.clone());
-    let result = door.enter(node, visit, arrival.websocket).await;
+    let cors = Cors::of(&visit).filter(|_| door == Door::Gateway);
+    let result = door.enter(node, visit, arrival.websocket, cors.as_ref()).await;
 
     // Only now, since a listener may have made it.
     let snapshot = node.store.snapshot();
     let entity = snapshot.namespace(&namespace).and_then(|found| longest_prefix(&path, |path| found.entity(path)));
     let entity = entity.map(|(entity, _)| EntityKey::new(&namespace, entity.path.canonical()));
-    if let Some(party) = door.party() {
-        let status = result.as_ref().map_or_else(|refusal| refusal.status(arrival.websocket), Response::status);
-        node.observer.metrics.entity(&namespace, entity.as_ref()).answered(party, status);
+    let status = result.as_ref().map_or_else(|refusal| refusal.status(arrival.websocket), Response::status);
+    let metrics = || node.observer.metrics.entity(&namespace, entity.as_ref());
+    match door {
+        Door::Listen => metrics().answered(Party::Listener, status),
+        Door::Connect => metrics().answered(Party::Sender, status),
+        Door::Gateway => metrics().answered_request(status),
+        Door::Dial => {}
     }
-    result.map_err(|refusal| Refused { namespace, entity, ..known(refusal) })
+    result.map_err(|refusal| Refused { namespace, entity, cors, ..known(refusal) })
 }
 
 /// What a request comes for.
@@ -244,18 +276,15 @@ impl Door {
         }
     }
 
-    /// Who is counted as having been answered.
-    fn party(self) -> Option<Party> {
-        match self {
-            Self::Listen => Some(Party::Listener),
-            Self::Connect => Some(Party::Sender),
-            Self::Dial | Self::Gateway => None,
-        }
-    }
-
-    async fn enter(self, node: &Arc<Node>, visit: Visit, wants_websocket: bool) -> Result<Response<Body>, Refusal> {
+    async fn enter(
+        self,
+        node: &Arc<Node>,
+        visit: Visit,
+        wants_websocket: bool,
+        cors: Option<&Cors>,
+    ) -> Result<Response<Body>, Refusal> {
         if self == Self::Gateway {
-            return gateway::request(node, &visit);
+            return gateway::request(node, visit, cors).await;
         }
         if !wants_websocket {
             // A rendezvous or control address that is visited by something else than a WebSocket client.
@@ -281,7 +310,7 @@ fn authority<B>(request: &Request<B>) -> String {
     authority.chars().filter(allowed).collect()
 }
 
-fn host_of(authority: &str) -> &str {
+pub(crate) fn host_of(authority: &str) -> &str {
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split(']').next().unwrap_or_default();
     }

@@ -1,42 +1,164 @@
-//! Door 3: relayed HTTP requests. They are refused plainly after the checks that every sender passes.
+//! Door 3: relayed HTTP requests (protocol.md 5): who may ask, what the listener gets, and what the sender gets back.
+//!
+//! [`exchange`] finds a listener and waits for its answer; what does not fit a control message passes at a [`rendezvous`].
 
-use http::{HeaderMap, Response, header};
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hybridrelay::protocol::headers;
+use hybridrelay::protocol::headers::ListenerFilter;
+use hyper::body::{Body as _, Incoming};
 
 use crate::auth;
-use crate::edge::Visit;
-use crate::namespace::Right;
+use crate::directory::{EntityKey, KeyIdentity};
+use crate::edge::{Body, Visit, host_of};
+use crate::limits::Resource;
+use crate::namespace::{Entity, HttpSettings, NoListener, Right};
 use crate::node::Node;
-use crate::refusal::{Body, Refusal};
+use crate::observe::Party;
+use crate::refusal::{Reason, Refusal};
+use crate::rendezvous::choose;
+
+mod cors;
+mod exchange;
+mod fields;
+mod frames;
+mod message;
+mod record;
+mod rendezvous;
+mod response;
+mod target;
+
+pub(crate) use cors::Cors;
+pub(crate) use response::RelayedBody;
+
+use exchange::Exchange;
+use message::Asked;
+use record::{Admission, Record};
 
 /// Answers a request that is no WebSocket handshake.
-pub(crate) fn request(node: &Node, visit: &Visit) -> Result<Response<Body>, Refusal> {
+///
+/// Dropping the future, as when the sender goes away, withdraws the request.
+pub(crate) async fn request(node: &Arc<Node>, visit: Visit, cors: Option<&Cors>) -> Result<Response<Body>, Refusal> {
+    if let Some(preflight) = cors.and_then(|cors| cors.preflight(visit.request.method(), visit.request.headers())) {
+        visit.permit.authorized();
+        return Ok(preflight);
+    }
+    let admitted = admit(node, &visit)?;
+    let settings = &admitted.settings;
+    check(&visit.request, &visit.target.path, settings)?;
+    let filter = ListenerFilter::from_headers(visit.request.headers());
+    // Before the body is asked for: who is told to go on with it should be heard.
+    choose(node, &admitted.entity, &filter, &[]).map_err(|refusal| no_listener(refusal, settings))?;
+
+    let host = match host_of(&visit.authority) {
+        "" => visit.namespace.clone(),
+        host => host.to_owned(),
+    };
+    let (record, asked) = (admitted.record(node, &visit)?, Asked::new(&visit, &admitted, &host));
+    let method = asked.method.clone();
+    let Admitted { entity, settings, .. } = admitted;
+    let exchange = Exchange { node: node.clone(), entity, settings, asked, filter, record };
+    let (record, head) = exchange.run(visit.request.into_body()).await?;
+    let mut answer = response::answer(record, &method, &host, head)?;
+    if let Some(cors) = cors {
+        cors.apply(answer.headers_mut());
+    }
+    Ok(answer)
+}
+
+/// A sender that was let in.
+struct Admitted {
+    entity: EntityKey,
+    path: hybridrelay::EntityPath,
+    settings: HttpSettings,
+    key: Option<KeyIdentity>,
+    /// `Authorization` held the token: it is the relay's and not the listener's.
+    used_authorization: bool,
+}
+
+/// Checks a sender: authorization, then existence (protocol.md 3.2).
+fn admit(node: &Node, visit: &Visit) -> Result<Admitted, Refusal> {
+    if visit.request.method() == Method::CONNECT {
+        return Err(Refusal::method_not_allowed());
+    }
     let namespace = visit.snapshot.namespace(&visit.namespace).ok_or_else(Refusal::endpoint_not_found)?;
-    let entity = visit.entity().map(|(entity, _)| entity);
     if visit.target.path.is_empty() {
         // Nothing is said about the namespace (protocol.md 10, decision 44).
         return Err(Refusal::endpoint_not_found());
     }
+    let entity = visit.entity().map(|(entity, _)| entity);
+    let (mut key, mut used_authorization) = (None, false);
     if entity.is_none_or(|entity| entity.requires_client_authorization) {
-        let path = &visit.target.path;
-        let wanted = auth::Request { namespace, entity, path, right: Right::Send };
-        auth::authorize_from(node, visit.client, wanted, token(visit))?;
+        let token = token(visit);
+        used_authorization = token.is_some_and(|(_, carrier)| carrier == Carrier::Authorization);
+        let wanted = auth::Request { namespace, entity, path: &visit.target.path, right: Right::Send };
+        key = Some(auth::authorize_from(node, visit.client, wanted, token.map(|(token, _)| token))?.key);
     }
-    if entity.is_none() {
-        return Err(Refusal::endpoint_not_found());
-    }
+    let entity: &Entity = entity.ok_or_else(Refusal::endpoint_not_found)?;
     visit.permit.authorized();
-    Err(Refusal::not_implemented("This relay does not relay HTTP requests yet, only WebSocket connections"))
+    Ok(Admitted {
+        path: entity.path.clone(),
+        settings: entity.http.clone(),
+        entity: EntityKey::new(&visit.namespace, entity.path.canonical()),
+        key,
+        used_authorization,
+    })
+}
+
+impl Admitted {
+    /// Takes what the request needs of everybody it is charged to.
+    fn record(&self, node: &Arc<Node>, visit: &Visit) -> Result<Record, Refusal> {
+        let account = visit.account(&self.entity, self.key.as_ref());
+        let connection = node.quotas.take(Resource::Connection, account.scopes())?;
+        let request = node.quotas.take(Resource::Request, account.scopes()).map_err(Refusal::full)?;
+        node.rates.connect(&account, node.env.now())?;
+        let metrics = node.observer.metrics.entity(&visit.namespace, Some(&self.entity));
+        let admission = Admission {
+            origin: visit.origin(Some(&self.entity), self.key.as_ref()),
+            method: visit.request.method().clone(),
+            path: visit.target.path.clone(),
+            throttle: node.rates.throttle(&account, node.env.now()),
+            meter: metrics.meter.clone(),
+            active: metrics.active(Party::Sender),
+            places: [connection, request],
+        };
+        Ok(Record::new(node, admission))
+    }
+}
+
+/// Where a token stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carrier {
+    Query,
+    ServiceBusAuthorization,
+    Authorization,
 }
 
 /// The token of an HTTP request: query, then the service's own header, then `Authorization` (protocol.md 2.5).
-fn token(visit: &Visit) -> Option<&str> {
+fn token(visit: &Visit) -> Option<(&str, Carrier)> {
     let fields: &HeaderMap = visit.request.headers();
     let field = |name: header::HeaderName| fields.get(name).and_then(|token| token.to_str().ok());
-    visit
-        .target
-        .token
-        .as_deref()
-        .or_else(|| field(headers::SERVICE_BUS_AUTHORIZATION))
-        .or_else(|| field(header::AUTHORIZATION))
+    let query = visit.target.token.as_deref().map(|token| (token, Carrier::Query));
+    let own = || Some((field(headers::SERVICE_BUS_AUTHORIZATION)?, Carrier::ServiceBusAuthorization));
+    query.or_else(own).or_else(|| Some((field(header::AUTHORIZATION)?, Carrier::Authorization)))
+}
+
+/// What can be said of a request before anything is done for it.
+fn check(request: &Request<Incoming>, path: &str, settings: &HttpSettings) -> Result<(), Refusal> {
+    if target::holds_nul(path) {
+        return Err(Refusal::bad_request("The path holds an encoded NUL"));
+    }
+    let most = settings.max_body.unwrap_or(u64::MAX);
+    if request.body().size_hint().lower() > most { Err(Refusal::body_too_large()) } else { Ok(()) }
+}
+
+/// Nobody listens: as the hybrid connection wants it told (protocol.md 10, decision 3).
+fn no_listener(refusal: Refusal, settings: &HttpSettings) -> Refusal {
+    match settings.no_listener {
+        NoListener::BadGateway if refusal.reason() == Some(Reason::NoListeners) => {
+            refusal.with_status(StatusCode::BAD_GATEWAY)
+        }
+        _ => refusal,
+    }
 }

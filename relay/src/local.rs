@@ -230,8 +230,10 @@ impl LocalRelayBuilder {
         let key = self.key.unwrap_or_else(|| STANDARD.encode(self.env.random::<32>()));
         let public = if self.anonymous { vec!["*".to_owned()] } else { Vec::new() };
         let policy = AutoCreate { public, websocket: WebSocketPaths::AnyPath, limit: 0 };
-        let namespace =
-            Namespace::new(NAMESPACE).with_rule(Rule::new(RULE, Rights::MANAGE, key.clone())).with_auto_create(policy);
+        let namespace = Namespace::new(NAMESPACE)
+            .with_rule(Rule::new(RULE, Rights::MANAGE, key.clone()))
+            .with_auto_create(policy)
+            .with_entity_hosts("*.localhost");
         let store = MemoryStore::new([namespace]);
         let relay =
             Relay::builder().listen(listen).store(store.clone()).config(self.config).env(self.env).build().start();

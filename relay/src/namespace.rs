@@ -5,6 +5,10 @@ use std::fmt;
 
 use hybridrelay::EntityPath;
 
+mod http;
+
+pub use self::http::{HttpSettings, NoListener};
+
 /// A set of hybrid connections behind one or several host names (protocol.md 10, decision 56).
 #[derive(Clone, Debug)]
 pub struct Namespace {
@@ -16,7 +20,12 @@ pub struct Namespace {
     pub rules: Vec<Rule>,
     /// Whether an authorised listen for an unknown path makes the hybrid connection.
     pub auto_create: Option<AutoCreate>,
+    /// Hosts that name a hybrid connection by themselves: `*.relay.example.net` leads `orders.relay.example.net` to `orders`. See
+    /// [`with_entity_hosts`](Self::with_entity_hosts).
+    pub entity_hosts: Option<String>,
     entities: BTreeMap<String, Entity>,
+    /// The path of each hybrid connection that has a host of its own, by that host; both in lower case.
+    own_hosts: BTreeMap<String, String>,
 }
 
 impl Namespace {
@@ -27,7 +36,9 @@ impl Namespace {
             hosts: vec!["*".to_owned()],
             rules: Vec::new(),
             auto_create: None,
+            entity_hosts: None,
             entities: BTreeMap::new(),
+            own_hosts: BTreeMap::new(),
         }
     }
 
@@ -55,6 +66,32 @@ impl Namespace {
         self
     }
 
+    /// Lets a host name a hybrid connection: `pattern` is `*.` and a domain, and what stands for the star names it, a single label.
+    /// `https://orders.relay.example.net/7` is then `https://relay.example.net/orders/7`, so that browsers see an origin of its own;
+    /// nothing changes for the listener. Addresses that begin with `$hc/` are not concerned.
+    ///
+    /// Names from [`Entity::host`] go first. Tokens keep naming the namespace and the path.
+    pub fn with_entity_hosts(mut self, pattern: impl Into<String>) -> Self {
+        self.entity_hosts = Some(pattern.into());
+        self
+    }
+
+    /// The path of the hybrid connection that `host` (without port) stands for by itself, whether there is one or not.
+    pub(crate) fn entity_of_host(&self, host: &str) -> Option<&str> {
+        if self.own_hosts.is_empty() {
+            return None;
+        }
+        self.entities.get(self.own_hosts.get(&host.to_ascii_lowercase())?).map(|entity| entity.path.as_str())
+    }
+
+    /// The label that `host` has where the pattern has its star.
+    pub(crate) fn label_of_host<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let domain = self.entity_hosts.as_deref()?.strip_prefix('*')?;
+        let label = host.get(..host.len().checked_sub(domain.len())?)?;
+        let fits = host[label.len()..].eq_ignore_ascii_case(domain) && !label.is_empty() && !label.contains('.');
+        fits.then_some(label)
+    }
+
     /// The hybrid connections in the order of their names.
     pub fn entities(&self) -> impl Iterator<Item = &Entity> {
         self.entities.values()
@@ -80,12 +117,19 @@ impl Namespace {
 
     /// Adds or replaces a hybrid connection.
     pub(crate) fn insert(&mut self, entity: Entity) {
-        self.entities.insert(entity.path.as_str().to_ascii_lowercase(), entity);
+        let path = entity.path.as_str().to_ascii_lowercase();
+        self.own_hosts.retain(|_, known| *known != path);
+        if let Some(host) = &entity.host {
+            self.own_hosts.insert(host.to_ascii_lowercase(), path.clone());
+        }
+        self.entities.insert(path, entity);
     }
 
     /// Removes a hybrid connection; whether it was there.
     pub(crate) fn remove(&mut self, path: &str) -> bool {
-        self.entities.remove(&path.to_ascii_lowercase()).is_some()
+        let path = path.to_ascii_lowercase();
+        self.own_hosts.retain(|_, known| *known != path);
+        self.entities.remove(&path).is_some()
     }
 
     /// Whether `host` (without port) is named, not merely matched by `*`.
@@ -110,6 +154,11 @@ pub struct Entity {
     pub requires_client_authorization: bool,
     /// Which paths take WebSocket senders.
     pub websocket: WebSocketPaths,
+    /// A host that stands for this hybrid connection alone: `orders.relay.example.net` for `https://orders.relay.example.net/7`
+    /// instead of `https://relay.example.net/orders/7`. See [`Namespace::with_entity_hosts`] for many at once.
+    pub host: Option<String>,
+    /// How HTTP requests are relayed.
+    pub http: HttpSettings,
     /// Free text of the owner.
     pub user_metadata: String,
 }
@@ -122,6 +171,8 @@ impl Entity {
             rules: Vec::new(),
             requires_client_authorization: true,
             websocket: WebSocketPaths::default(),
+            host: None,
+            http: HttpSettings::default(),
             user_metadata: String::new(),
         }
     }
@@ -141,6 +192,18 @@ impl Entity {
     /// Chooses which paths take WebSocket senders.
     pub fn with_websocket(mut self, paths: WebSocketPaths) -> Self {
         self.websocket = paths;
+        self
+    }
+
+    /// Gives it a host of its own.
+    pub fn with_host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
+        self
+    }
+
+    /// Chooses how HTTP requests are relayed.
+    pub fn with_http(mut self, settings: HttpSettings) -> Self {
+        self.http = settings;
         self
     }
 }
@@ -298,6 +361,33 @@ mod tests {
         assert_eq!(matched(&namespace, "hyco/").as_deref(), Some("Hyco"));
         assert_eq!(matched(&namespace, "hycox"), None);
         assert_eq!(matched(&namespace, ""), None);
+    }
+
+    #[test]
+    fn a_host_names_a_hybrid_connection_by_itself() {
+        let orders: EntityPath = "shop/orders".parse().expect("a valid path");
+        let namespace = Namespace::new("n")
+            .with_entity_hosts("*.relay.example.net")
+            .with_entity(Entity::new(orders).with_host("orders.example.net"));
+        assert_eq!(namespace.entity_of_host("Orders.Example.net"), Some("shop/orders"));
+        assert_eq!(namespace.entity_of_host("web.relay.example.net"), None);
+        let mut changed = namespace.clone();
+        changed.insert(Entity::new("Shop/Orders".parse().expect("a valid path")).with_host("new.example.net"));
+        assert_eq!(changed.entity_of_host("orders.example.net"), None);
+        assert_eq!(changed.entity_of_host("new.example.net"), Some("Shop/Orders"));
+        assert!(changed.remove("shop/orders"));
+        assert_eq!(changed.entity_of_host("new.example.net"), None);
+        for (host, label) in [
+            ("web.relay.example.net", Some("web")),
+            ("Web.Relay.Example.Net", Some("Web")),
+            ("a.b.relay.example.net", None),
+            ("relay.example.net", None),
+            (".relay.example.net", None),
+            ("webxrelay.example.net", None),
+            ("", None),
+        ] {
+            assert_eq!(namespace.label_of_host(host), label, "{host}");
+        }
     }
 
     #[test]

@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use hybridrelay::env::Env;
 use hybridrelay::protocol::{TrackingId, headers, refusal};
 use hyper::ext::ReasonPhrase;
 
+use crate::edge::Body;
 use crate::limits::{Exceeded, TooFast};
 
 mod reason;
 
 pub(crate) use reason::Reason;
-
-/// The body of the answers that the relay makes.
-pub(crate) type Body = Full<Bytes>;
 
 /// Why something is refused. The text explains it to the user and becomes the reason phrase.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +84,11 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServerBusy", reason, text).with_retry_after(Duration::from_secs(1))
     }
 
+    /// As many requests in flight as there may be.
+    pub(crate) fn full(exceeded: Exceeded) -> Self {
+        Self::busy(Reason::Limit(exceeded.limit), exceeded.text)
+    }
+
     /// 429, or 503 for a WebSocket (protocol.md 10, decision 46).
     fn throttled(limit: &'static str, text: String) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "ServerBusy", Reason::Limit(limit), text)
@@ -116,14 +117,43 @@ impl Refusal {
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "HeadersTooLarge", reason, text)
     }
 
-    pub(crate) fn not_implemented(text: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", Reason::NotImplemented, text)
+    /// A method that is never relayed (protocol.md 5.1).
+    pub(crate) fn method_not_allowed() -> Self {
+        let text = "CONNECT is not relayed";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", Reason::BadRequest, text)
+    }
+
+    /// A request body above what the hybrid connection takes.
+    pub(crate) fn body_too_large() -> Self {
+        let text = "The request's body is larger than the endpoint takes";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BodyTooLarge", Reason::BodyTooLarge, text)
+    }
+
+    /// A sender that does not go on with its body.
+    pub(crate) fn slow_sender() -> Self {
+        let text = "The request's body did not come in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", Reason::SlowSender, text)
+    }
+
+    /// A listener that does not answer a request (protocol.md 5.8).
+    pub(crate) fn no_response() -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", Reason::NoResponse, refusal::NO_RESPONSE)
+    }
+
+    /// A listener that has gone, or answers with what is no answer (protocol.md 5.8; 10, decisions 33 and 35).
+    pub(crate) fn bad_gateway(reason: Reason, text: &str) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "BadGateway", reason, text)
     }
 
     /// A handshake of a version that is not spoken (protocol.md 10, decision 12).
     pub(crate) fn upgrade_required() -> Self {
         let text = "Only version 13 of the WebSocket protocol is supported";
         Self::new(StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", Reason::UpgradeRequired, text)
+    }
+
+    /// The same with another status.
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
     }
 
     fn with_retry_after(mut self, wait: Duration) -> Self {
@@ -161,7 +191,7 @@ impl Refusal {
             if place.websocket { format!("sb://{}/{path}", place.host) } else { format!("{}:{path}", place.host) };
         let message = refusal::reason_phrase(&self.text, &id, &tracker, env.wall_clock());
         let body = serde_json::json!({"error": {"code": self.code, "message": message}}).to_string();
-        let mut response = Response::new(Full::from(body));
+        let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status(place.websocket);
         set_reason(&mut response, &message);
         let fields = response.headers_mut();

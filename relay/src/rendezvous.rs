@@ -14,12 +14,12 @@ use tokio::sync::watch;
 
 use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Replies};
-use crate::edge::{Handshake, SocketPermit, Visit, offered_subprotocols};
+use crate::edge::{Body, Handshake, SocketPermit, Visit, offered_subprotocols};
 use crate::limits::{Account, Permit, Resource};
 use crate::namespace::Right;
 use crate::node::{Counted, Node};
 use crate::observe::{Detail, EntityMetrics, Operation, Origin, Party};
-use crate::refusal::{Body, Reason, Refusal, set_reason, set_tracking_id};
+use crate::refusal::{Reason, Refusal, set_reason, set_tracking_id};
 
 mod dial;
 mod junction;
@@ -30,7 +30,8 @@ pub(crate) use dial::dial;
 pub(crate) use pump::Ending;
 pub(crate) use tickets::Tickets;
 
-use junction::{Answer, Pair, PendingLeg};
+use junction::Pair;
+pub(crate) use junction::{Answer, PendingLeg};
 use pump::{Leg, PumpConfig};
 
 /// Takes a sender in: checks it, invites a listener, and answers only when that one has dialled or refused.
@@ -112,7 +113,7 @@ async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<An
         let Some((invitation, message)) = prepare(node, visit, &listener) else {
             return Err(Refusal::headers_too_large());
         };
-        let delivery = Delivery { text: message, body: None };
+        let delivery = Delivery { text: message, body: None, request_id: None };
         match node.directory.deliver(listener.id, delivery).await {
             Ok(replies) => {
                 node.observer.note(&attempt.origin, Operation::MessageSentToListener, Detail::None);
@@ -136,7 +137,7 @@ async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<An
 }
 
 /// A listener that may be asked, uniformly at random; `None` if all have been asked.
-fn choose(
+pub(crate) fn choose(
     node: &Node,
     key: &EntityKey,
     filter: &ListenerFilter,
@@ -159,21 +160,34 @@ fn choose(
 }
 
 /// An invitation that is open: its ticket is void when this is dropped.
-struct Invitation {
-    answer: tokio::sync::oneshot::Receiver<Answer>,
-    _ticket: tickets::Issued,
+pub(crate) struct Invitation {
+    pub(crate) answer: tokio::sync::oneshot::Receiver<Answer>,
+    pub(crate) _ticket: tickets::Issued,
+}
+
+/// Issues a ticket for a rendezvous at `base` (`ws[s]://authority`), whose address `address` makes of it.
+pub(crate) fn invitation(
+    node: &Node,
+    base: &str,
+    subprotocols: Vec<String>,
+    address: impl FnOnce(&str) -> String,
+) -> Option<(Invitation, String)> {
+    let ticket = tickets::Ticket::new(&node.env);
+    let address = address(ticket.as_str());
+    let (pair, answer) = Pair::new(subprotocols);
+    // What the listener must dial, byte for byte: everything behind the authority.
+    let path_and_query = address.get(base.len()..)?.to_owned();
+    let issued = node.tickets.issue(ticket, path_and_query, Arc::new(pair));
+    Some((Invitation { answer, _ticket: issued }, address))
 }
 
 /// Issues a ticket and writes the message. `None` if the message does not fit a control message.
 fn prepare(node: &Arc<Node>, visit: &Visit, listener: &ListenerRecord) -> Option<(Invitation, String)> {
     let id = visit.tracking_id.to_string();
-    let ticket = tickets::Ticket::new(&node.env);
-    let address =
-        accept_address(&listener.base, &visit.target.path, visit.target.user_query.as_deref(), &id, ticket.as_str());
-    let (pair, answer) = Pair::new(offered_subprotocols(visit.request.headers()));
-    // What the listener must dial, byte for byte: everything behind the authority.
-    let path_and_query = address.get(listener.base.len()..)?.to_owned();
-    let issued = node.tickets.issue(ticket, path_and_query, Arc::new(pair));
+    let (base, target) = (&listener.base, &visit.target);
+    let (invitation, address) = invitation(node, base, offered_subprotocols(visit.request.headers()), |ticket| {
+        accept_address(base, &target.path, target.user_query.as_deref(), &id, ticket)
+    })?;
     let message = Accept {
         address,
         id,
@@ -181,7 +195,7 @@ fn prepare(node: &Arc<Node>, visit: &Visit, listener: &ListenerRecord) -> Option
         remote_endpoint: Some(visit.peer),
     }
     .to_json();
-    (message.len() <= JSON_LIMIT).then_some((Invitation { answer, _ticket: issued }, message))
+    (message.len() <= JSON_LIMIT).then_some((invitation, message))
 }
 
 enum Waited {
@@ -282,7 +296,7 @@ fn relay(
 }
 
 /// Waits for the socket behind a handshake.
-async fn upgraded(leg: PendingLeg) -> Option<(Leg, SocketPermit)> {
+pub(crate) async fn upgraded(leg: PendingLeg) -> Option<(Leg, SocketPermit)> {
     let PendingLeg { upgrade, permit, .. } = leg;
     let parts = upgrade.await.ok()?.downcast::<TokioIo<BoxSocket>>().ok()?;
     Some((Leg { socket: parts.io.into_inner(), read_buf: parts.read_buf }, permit))

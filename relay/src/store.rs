@@ -22,6 +22,14 @@ impl Snapshot {
         named.or_else(|| self.namespaces.iter().find(|namespace| namespace.takes_any_host()))
     }
 
+    /// The namespace and the path of the hybrid connection that `host` (without port) stands for by itself.
+    pub fn entity_for_host<'a>(&'a self, host: &'a str) -> Option<(&'a Namespace, &'a str)> {
+        let own = self.namespaces.iter().find_map(|namespace| Some((namespace, namespace.entity_of_host(host)?)));
+        let by_label =
+            || self.namespaces.iter().find_map(|namespace| Some((namespace, namespace.label_of_host(host)?)));
+        own.or_else(by_label)
+    }
+
     /// The namespace with this name.
     pub fn namespace(&self, name: &str) -> Option<&Namespace> {
         self.namespaces.iter().find(|namespace| namespace.name == name)

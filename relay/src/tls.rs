@@ -14,13 +14,16 @@ mod ahead;
 
 use ahead::ReadAhead;
 
+/// HTTP/2 in a TLS handshake.
+const HTTP2: &[u8] = b"h2";
+
 /// What rustls may hold of one connection's plaintext and ciphertext each. It writes as much at once: four records and not two take a
 /// tenth of the CPU time away, and eight hardly more.
 const BUFFER_LIMIT: usize = 64 << 10;
 
 /// A server configuration for a certificate chain and its key.
 ///
-/// TLS 1.2 and 1.3, session tickets, no early data, ALPN `http/1.1`; the server chooses the cipher and prefers AES-128-GCM.
+/// TLS 1.2 and 1.3, session tickets, no early data, ALPN `h2` and `http/1.1`; the server chooses the cipher and prefers AES-128-GCM.
 pub fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -39,7 +42,7 @@ fn finish(mut config: ServerConfig) -> Result<Arc<ServerConfig>, rustls::Error> 
     config.ignore_client_order = true;
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     config.max_early_data_size = 0;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -57,10 +60,11 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-/// Shakes hands over `socket`. The caller bounds the time.
-pub(crate) async fn accept(config: Arc<ServerConfig>, socket: BoxSocket) -> io::Result<BoxSocket> {
+/// Shakes hands over `socket`, and tells whether HTTP/2 was agreed on. The caller bounds the time.
+pub(crate) async fn accept(config: Arc<ServerConfig>, socket: BoxSocket) -> io::Result<(BoxSocket, bool)> {
     let socket: BoxSocket = Box::new(ReadAhead::new(socket));
     let stream =
         TlsAcceptor::from(config).accept_with(socket, |session| session.set_buffer_limit(Some(BUFFER_LIMIT))).await?;
-    Ok(Box::new(tokio_rustls::TlsStream::from(stream)))
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+    Ok((Box::new(tokio_rustls::TlsStream::from(stream)), http2))
 }

@@ -55,6 +55,12 @@ pub struct Limits {
     /// The same per address of the sender: 10 000.
     pub connections_per_address: usize,
 
+    /// HTTP requests in flight per hybrid connection, from their admission to the end of the response: 20 000. More are refused with
+    /// 503. Each is a relayed connection, too, and counts among those.
+    pub requests_per_entity: usize,
+    /// The same per listener: 10 000. Other listeners are asked first.
+    pub requests_per_listener: usize,
+
     /// New relayed connections in a second per namespace: no limit. More are refused with 503 and `Retry-After`. As many may come at
     /// once as in one second.
     pub connections_per_second_per_namespace: Option<u64>,
@@ -110,6 +116,8 @@ impl Default for Limits {
             connections_per_entity: 20_000,
             connections_per_key: 20_000,
             connections_per_address: 10_000,
+            requests_per_entity: 20_000,
+            requests_per_listener: 10_000,
             connections_per_second_per_namespace: None,
             connections_per_second_per_entity: None,
             connections_per_second_per_key: None,

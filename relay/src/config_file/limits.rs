@@ -125,6 +125,12 @@ limits! {
     Count config.limits.connections_per_key "The same per key of the sender", BUSY, Refusals;
     Count config.limits.connections_per_address "The same per address of the sender", BUSY, Refusals;
 
+    Count config.limits.requests_per_entity
+        "HTTP requests in flight per hybrid connection, which count as relayed connections, too",
+        "503 with `Retry-After`", Refusals;
+    Count config.limits.requests_per_listener
+        "The same per listener; others are asked first", "503 with `Retry-After`", Refusals;
+
     PerSecond config.limits.connections_per_second_per_namespace
         "New relayed connections in a second per namespace; as many may come at once as in one second", BUSY, Refusals;
     PerSecond config.limits.connections_per_second_per_entity "The same per hybrid connection", BUSY, Refusals;
@@ -159,6 +165,8 @@ limits! {
         "A further request's head, counted from the previous response", UNANSWERED, Uncounted;
     Time config.timings.upgrade "Between a 101 and the socket that belongs to it", CUT, Uncounted;
     Time config.timings.accept "From telling a listener of a sender to the listener's dial", "504", Because("not_accepted");
+    Time config.timings.request_dial
+        "From telling a listener of an HTTP request that has to be fetched to its dial", "504", Because("no_response");
     Time config.timings.queue_full
         "How long a delivery waits for room in a listener's queue", "503", Because("listener_busy");
     Time config.timings.write_stall

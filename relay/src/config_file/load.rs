@@ -103,9 +103,12 @@ impl Loader<'_, '_> {
         let mut namespace = Namespace::new(&settings.name).with_hosts(&settings.hosts);
         namespace.rules = self.rules(&settings.rules);
         namespace.auto_create = settings.auto_create.clone();
+        namespace.entity_hosts.clone_from(&settings.entity_hosts);
         for settings in &settings.entities {
             let mut entity = Entity::new(settings.path.clone()).with_websocket(settings.websocket);
             entity.requires_client_authorization = !settings.anonymous;
+            entity.host.clone_from(&settings.host);
+            entity.http = settings.http.clone();
             entity.user_metadata.clone_from(&settings.user_metadata);
             entity.rules = self.rules(&settings.rules);
             namespace.insert(entity);

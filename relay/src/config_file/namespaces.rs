@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hybridrelay::EntityPath;
 
+use super::http;
 use super::problem::Report;
 use super::secret::{Reference, Secret};
 use super::settings::{EntitySettings, KeySource, NamespaceSettings, RuleSettings};
@@ -59,12 +60,19 @@ fn namespace(
         own.push(plain.clone());
         hosts.push(plain);
     }
+    let entity_hosts = entity_hosts(&mut table, report);
     let title = |key: &str| format!("[[namespace.{:?}.{key}]]", name.value);
     let rules = rules(&mut table, &title("rule"), report);
     let mut entities: Vec<EntitySettings> = Vec::new();
     for entity in table.tables("entity", &title("entity"), report) {
         let place = entity.place();
         let Some(entity) = self::entity(entity, &title("entity.rule"), report) else { continue };
+        if let Some(host) = &entity.host
+            && let Some(owner) = owners.insert(host.clone(), name.value.to_owned())
+        {
+            let message = format!("{host} leads to the namespace {owner:?} already");
+            report.error(place, message, "give each hybrid connection a host of its own");
+        }
         if entities.iter().any(|known| known.path.as_str().eq_ignore_ascii_case(entity.path.as_str())) {
             let message = format!("the hybrid connection {} is there twice", entity.path);
             report.error(place, message, "keep one of them; case does not make a difference");
@@ -78,7 +86,7 @@ fn namespace(
         report.lacking(name.place, message, format!("add {}, or {auto_title}", title("entity")));
     }
     table.finish(report);
-    NamespaceSettings { name: name.value.to_owned(), hosts, rules, entities, auto_create }
+    NamespaceSettings { name: name.value.to_owned(), hosts, entity_hosts, rules, entities, auto_create }
 }
 
 /// A host as requests name it: lower-case, IPv6 without brackets.
@@ -88,6 +96,17 @@ fn plain_host(text: &str, is_name: bool) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let usable = is_address || (!text.is_empty() && text.bytes().all(allowed)) || (text == "*" && !is_name);
     usable.then(|| bare.to_ascii_lowercase())
+}
+
+/// Hosts that name a hybrid connection by themselves.
+fn entity_hosts(table: &mut Table<'_>, report: &mut Report<'_>) -> Option<String> {
+    let pattern = table.text("entity_hosts", report)?;
+    let domain = pattern.value.strip_prefix("*.").and_then(|domain| plain_host(domain, true));
+    if domain.is_none() {
+        let message = format!("{:?} is no pattern of hosts", pattern.value);
+        report.error(pattern.place, message, "write \"*.\" and a domain, such as \"*.relay.example.net\"");
+    }
+    domain.map(|domain| format!("*.{domain}"))
 }
 
 fn rules(table: &mut Table<'_>, title: &str, report: &mut Report<'_>) -> Vec<RuleSettings> {
@@ -196,10 +215,19 @@ fn entity(mut table: Table<'_>, rule_title: &str, report: &mut Report<'_>) -> Op
     }
     let anonymous = table.flag("anonymous", report).unwrap_or_default();
     let websocket = websocket(&mut table, report);
+    let host = table.text("host", report).and_then(|host| {
+        let plain = plain_host(host.value, true);
+        if plain.is_none() {
+            let message = format!("{:?} is no host", host.value);
+            report.error(host.place, message, "write the name alone, without scheme, port and path");
+        }
+        plain
+    });
+    let http = http::read(&mut table, report);
     let user_metadata = table.text("user_metadata", report).map(|text| text.value.to_owned()).unwrap_or_default();
     let rules = rules(&mut table, rule_title, report);
     table.finish(report);
-    Some(EntitySettings { path: path?.value, anonymous, websocket, user_metadata, rules })
+    Some(EntitySettings { path: path?.value, anonymous, websocket, host, http, user_metadata, rules })
 }
 
 fn auto_create(mut table: Table<'_>, report: &mut Report<'_>) -> AutoCreate {

@@ -12,7 +12,7 @@ use super::problem::{Place, Report};
 use super::secret::{Reference, Secret};
 use super::table::{At, Table, suggestion};
 use crate::endpoint::Endpoint;
-use crate::namespace::{AutoCreate, Rights, WebSocketPaths};
+use crate::namespace::{AutoCreate, HttpSettings, Rights, WebSocketPaths};
 
 /// What `level` in `[log]` may be.
 pub(super) const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
@@ -57,6 +57,8 @@ pub(super) struct NamespaceSettings {
     pub(super) name: String,
     /// All of them, the name included.
     pub(super) hosts: Vec<String>,
+    /// `*.` and a domain: hosts that name a hybrid connection by themselves.
+    pub(super) entity_hosts: Option<String>,
     pub(super) rules: Vec<RuleSettings>,
     pub(super) entities: Vec<EntitySettings>,
     pub(super) auto_create: Option<AutoCreate>,
@@ -85,6 +87,8 @@ pub(super) struct EntitySettings {
     pub(super) path: EntityPath,
     pub(super) anonymous: bool,
     pub(super) websocket: WebSocketPaths,
+    pub(super) host: Option<String>,
+    pub(super) http: HttpSettings,
     pub(super) user_metadata: String,
     pub(super) rules: Vec<RuleSettings>,
 }

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write};
 
 use toml::Value;
 
+use super::http;
 use super::limits::LIMITS;
 use super::secret::REDACTED;
 use super::settings::{KeySource, LEVELS, Listen, LogFormat, NamespaceSettings, Parsed, RuleSettings};
@@ -85,6 +86,9 @@ impl Page {
         let name = format!("namespace.{}", quoted(&namespace.name));
         self.begin(format_args!("[{name}]"));
         self.set("hosts", list(namespace.hosts.iter().skip(1)));
+        if let Some(pattern) = &namespace.entity_hosts {
+            self.set("entity_hosts", quoted(pattern));
+        }
         if let Some(policy) = &namespace.auto_create {
             self.begin(format_args!("[{name}.auto_create]"));
             self.set("public", list(&policy.public));
@@ -97,6 +101,12 @@ impl Page {
             self.set("path", quoted(entity.path.as_str()));
             self.set("anonymous", entity.anonymous);
             self.set("websocket", websocket(entity.websocket));
+            if let Some(host) = &entity.host {
+                self.set("host", quoted(host));
+            }
+            for (key, value) in http::show(&entity.http) {
+                self.set(key, value);
+            }
             if !entity.user_metadata.is_empty() {
                 self.set("user_metadata", quoted(&entity.user_metadata));
             }

@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use super::*;
-use crate::namespace::{Right, Rights, WebSocketPaths};
+use crate::namespace::{NoListener, Right, Rights, WebSocketPaths};
 use crate::store::{MemoryStore, Store};
 
 /// A file that can be used, without TLS and with a key in it.
@@ -108,6 +108,7 @@ filter = "warn,hybridrelay_relay=debug"
 format = "json"
 [namespace."a.test"]
 hosts = ["A2.test", "[2001:db8::2]"]
+entity_hosts = "*.Apps.test"
 auto_create = { public = ["web/*"], websocket = "any-path", limit = 5 }
 [[namespace."a.test".rule]]
 name = "l"
@@ -119,6 +120,12 @@ path = "Orders/new"
 anonymous = true
 websocket = "any-path"
 user_metadata = "of sales"
+host = "Orders.test"
+response_timeout = "2h"
+idle_timeout = "5m"
+max_body = "10 MiB"
+no_listener = 502
+cors = ["https://app.test", "*"]
 [[namespace."a.test".entity.rule]]
 name = "own"
 rights = ["Send"]
@@ -158,6 +165,11 @@ auto_create = {}
     assert_eq!((&*a.rules[0].primary_key, a.rules[0].secondary_key.as_deref()), ("k1", Some("k2")));
     let entity = a.entity("orders/NEW").expect("a hybrid connection");
     assert_eq!((entity.path.as_str(), entity.websocket), ("Orders/new", WebSocketPaths::AnyPath));
+    assert_eq!((a.entity_hosts.as_deref(), entity.host.as_deref()), (Some("*.apps.test"), Some("orders.test")));
+    let http = &entity.http;
+    assert_eq!((http.response_timeout, http.idle_timeout), (Duration::from_secs(7_200), Duration::from_secs(300)));
+    assert_eq!((http.max_body, http.no_listener), (Some(10 << 20), NoListener::BadGateway));
+    assert_eq!(http.cors, ["https://app.test", "*"]);
     assert_eq!((&*entity.user_metadata, entity.requires_client_authorization), ("of sales", false));
     assert!(entity.rules[0].rights.allow(Right::Send) && !entity.rules[0].rights.allow(Right::Listen));
 }
@@ -190,6 +202,12 @@ name = "s"
 path = "e"
 anonymus = true
 websocket = "anypath"
+host = "a/b"
+response_timeout = "0s"
+idle_timeout = "soon"
+max_body = "much"
+no_listener = 500
+cors = ["app.test", "https://app.test/"]
 "#;
     let expected = [
         "1:11: version 2 of the format is not known; write version = 1",
@@ -209,6 +227,13 @@ websocket = "anypath"
         "21:1: [[namespace.\"x\".rule]] has no key; add primary_key_file = \"…\", or primary_key = \"${env:…}\"",
         "25:1: unknown key \"anonymus\" in [[namespace.\"x\".entity]]; did you mean \"anonymous\"?",
         "26:13: websocket cannot be \"anypath\"; did you mean \"any-path\"?",
+        "27:8: \"a/b\" is no host; write the name alone, without scheme, port and path",
+        "28:20: response_timeout cannot be \"0s\"; write a time such as \"60s\" or \"2h\"",
+        "29:16: idle_timeout cannot be \"soon\"; write a time such as \"60s\" or \"2h\"",
+        "30:12: max_body is no size; write a number of bytes, a size such as \"10 MiB\", or \"unlimited\"",
+        "31:15: no_listener cannot be 500; did you mean \"502\"?",
+        "32:9: \"app.test\" in cors is no origin; write scheme and host, such as \"https://app.example.net\", or \"*\"",
+        "32:21: \"https://app.test/\" in cors is no origin; write scheme and host, such as \"https://app.example.net\", or \"*\"",
     ];
     assert_eq!(problems(text), expected);
 }

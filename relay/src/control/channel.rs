@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use hybridrelay::CloseFrame;
 use hybridrelay::env::{BoxSocket, Metered, Socket};
-use hybridrelay::protocol::control::features_json;
-use hybridrelay::protocol::{Features, FromListener, close};
+use hybridrelay::protocol::control::{cancel_json, features_json};
+use hybridrelay::protocol::{Features, FromListener, Response, close};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::{self, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
+use super::waiting::Waiting;
 use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, Inbound, Lease, Reply};
 use crate::edge::SocketPermit;
@@ -39,6 +40,7 @@ pub(super) struct Channel {
     pub(super) active: Active,
     pub(super) place: Permit,
     pub(super) announce: Option<Features>,
+    pub(super) features: Features,
     pub(super) _permit: SocketPermit,
     /// A shutdown waits for the channel's farewell.
     pub(super) _busy: Counted,
@@ -65,10 +67,14 @@ struct Open {
     /// When the lost right closes the channel, unless a renewed token brings it back.
     revoked_at: Option<Instant>,
     /// A response announced a body, which is the next binary message.
-    body_follows: bool,
-    /// Those who wait for what they delivered; dropping them tells that the listener has gone.
-    waiting: Vec<mpsc::Sender<Reply>>,
+    body_follows: Option<Announced>,
+    waiting: Waiting,
+    /// Until when requests may be answered, once the relay drains.
+    drains_until: Option<Instant>,
 }
+
+/// A response whose body has not come, with whoever waits for both; `None` if nobody does.
+type Announced = Option<(mpsc::Sender<Reply>, Response)>;
 
 impl Channel {
     pub(super) async fn run(self, upgrade: OnUpgrade) {
@@ -105,7 +111,15 @@ impl Channel {
         // What is written to a dead path stalls in the network and not here (decision 55).
         socket.set_user_timeout(self.node.config().timings.write_stall);
         let ws = WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
-        Open { channel: self, ws, pinged: false, revoked_at: None, body_follows: false, waiting: Vec::new() }
+        Open {
+            channel: self,
+            ws,
+            pinged: false,
+            revoked_at: None,
+            body_follows: None,
+            waiting: Waiting::default(),
+            drains_until: None,
+        }
     }
 }
 
@@ -119,22 +133,30 @@ impl Open {
         let mut changes = self.channel.node.store.changes();
         let mut stage = self.channel.node.stage.subscribe();
         loop {
+            let now = self.channel.node.env.now();
+            if let Some(until) = self.drains_until
+                && (until <= now || !self.waiting.has_requests() && self.body_follows.is_none())
+            {
+                return closing(close::GOING_AWAY, "ServiceShuttingDown");
+            }
+            let drains = self.drains_until.is_some();
             let wake_at = self.next_deadline();
             let node = self.channel.node.clone();
             let step = tokio::select! {
                 biased;
                 _ = self.channel.lease.disconnected.wait_for(|cut| *cut) => return End::Cut("disconnected by request"),
-                stage = stage.wait_for(|stage| stage.is_ending()) => {
-                    return match stage.as_deref() {
-                        Ok(Stage::Draining(_)) => closing(close::GOING_AWAY, "ServiceShuttingDown"),
-                        _ => End::Cut("the relay stopped"),
-                    };
+                stage = stage.wait_for(|stage| stage.is_ending() && !(drains && matches!(stage, Stage::Draining(_)))) => {
+                    match stage.as_deref() {
+                        Ok(Stage::Draining(deadline)) => Step::Draining(*deadline),
+                        _ => return End::Cut("the relay stopped"),
+                    }
                 }
                 changed = changes.changed() => match changed {
                     Ok(()) => Step::StoreChanged,
                     Err(_) => return End::Cut("the relay stopped"),
                 },
                 message = self.ws.next() => Step::Received(message),
+                withdrawn = self.waiting.ended() => Step::Ended(withdrawn),
                 inbound = self.channel.lease.inbox.recv() => match inbound {
                     Some(inbound) => Step::Deliver(inbound),
                     None => return End::Cut("the directory let go"),
@@ -144,6 +166,13 @@ impl Open {
             let outcome = match step {
                 Step::Received(message) => self.received(message).await,
                 Step::Deliver(inbound) => self.deliver(inbound).await,
+                Step::Ended(withdrawn) => self.ended(withdrawn).await,
+                Step::Draining(deadline) => {
+                    // No new request comes. Those that were given may be answered, as long as there is time for a farewell.
+                    let farewell = node.config().timings.control_close;
+                    self.drains_until = Some(deadline.checked_sub(farewell).unwrap_or(now));
+                    Ok(())
+                }
                 Step::StoreChanged => self.judge_again(),
                 Step::Timer => self.on_timer().await,
             };
@@ -154,17 +183,27 @@ impl Open {
     }
 
     async fn deliver(&mut self, inbound: Inbound) -> Result<(), End> {
-        let Inbound { delivery, replies, room } = inbound;
+        let Inbound { delivery, reply_to, room } = inbound;
         self.write(Message::text(delivery.text)).await?;
         // Exactly one binary message, and nothing in between (protocol.md 5.3).
         if let Some(body) = delivery.body {
             self.write(Message::Binary(body)).await?;
         }
         drop(room);
-        self.waiting.retain(|waiting| !waiting.is_closed());
-        self.waiting.push(replies);
+        self.waiting.add(delivery.request_id, reply_to);
         self.channel.lease.presence.in_flight(self.waiting.len());
         Ok(())
+    }
+
+    /// Somebody does not wait any more. If the sender of a request has gone, a listener that wants to know is told.
+    async fn ended(&mut self, withdrawn: Option<String>) -> Result<(), End> {
+        self.channel.lease.presence.in_flight(self.waiting.len());
+        match withdrawn {
+            Some(id) if self.channel.features.has(Features::CANCEL) => {
+                self.write(Message::text(cancel_json(&id))).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn received(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
@@ -174,7 +213,7 @@ impl Open {
         match message {
             None => Err(End::Gone("the listener ended the connection")),
             Some(Err(error)) => Err(broken(&error)),
-            Some(Ok(Message::Text(_))) if self.body_follows => {
+            Some(Ok(Message::Text(_))) if self.body_follows.is_some() => {
                 Err(closing(close::PROTOCOL_ERROR, "a text message came where a body was announced"))
             }
             Some(Ok(Message::Text(text))) if text.len() > limits.control_text => {
@@ -182,9 +221,11 @@ impl Open {
             }
             Some(Ok(Message::Text(text))) => self.command(text.as_bytes()),
             Some(Ok(Message::Binary(body))) => {
-                // Node sends a stray empty message after some responses (protocol.md 9.1).
-                if !std::mem::take(&mut self.body_follows) && !body.is_empty() {
-                    return Err(closing(close::PROTOCOL_ERROR, "a binary message was not announced"));
+                match self.body_follows.take() {
+                    Some(announced) => self.answer(announced, Some(body)),
+                    // Node sends a stray empty message after some responses (protocol.md 9.1).
+                    None if body.is_empty() => {}
+                    None => return Err(closing(close::PROTOCOL_ERROR, "a binary message was not announced")),
                 }
                 Ok(())
             }
@@ -197,14 +238,32 @@ impl Open {
     fn command(&mut self, text: &[u8]) -> Result<(), End> {
         match FromListener::parse(text) {
             Ok(FromListener::RenewToken(renewal)) => self.renew(&renewal.token),
-            // Nothing was asked, so the answer is to something finished: it is swallowed with its body (protocol.md 5.5).
-            Ok(FromListener::Response(response)) => self.body_follows = response.body,
+            Ok(FromListener::Response(response)) => self.respond(response),
             Ok(unknown) => {
                 tracing::debug!(tracking_id = %self.channel.origin.tracking_id, ?unknown, "an unknown command was ignored")
             }
             Err(error) => return Err(closing(error.close_code(), &error.to_string())),
         }
         Ok(())
+    }
+
+    /// A response to something unknown, finished or given up is swallowed with its body (protocol.md 5.5).
+    fn respond(&mut self, response: Response) {
+        let body_follows = response.body;
+        let announced = self.waiting.take(&response.request_id).map(|replies| (replies, response));
+        self.channel.lease.presence.in_flight(self.waiting.len());
+        if body_follows {
+            self.body_follows = Some(announced);
+        } else {
+            self.answer(announced, None);
+        }
+    }
+
+    fn answer(&mut self, announced: Announced, body: Option<bytes::Bytes>) {
+        if let Some((replies, response)) = announced {
+            // There is room for the one answer, unless the sender has gone.
+            let _ = replies.try_send(Reply { response, body });
+        }
     }
 
     /// A token that is no good is ignored: the old one keeps its expiry and grace (decision 7).
@@ -254,7 +313,7 @@ impl Open {
         let heard = self.ws.get_ref().last_received();
         let life = heard + if self.pinged { timings.control_gone } else { timings.control_ping };
         let expiry = node.env.now() + self.until_expiry().min(WALL_CLOCK_CHECK);
-        [Some(life), Some(expiry), self.revoked_at].into_iter().flatten().min().unwrap_or(life)
+        [Some(life), Some(expiry), self.revoked_at, self.drains_until].into_iter().flatten().min().unwrap_or(life)
     }
 
     /// How long the token and its grace still hold.
@@ -348,6 +407,8 @@ impl Open {
 enum Step {
     Received(Option<Result<Message, WsError>>),
     Deliver(Inbound),
+    Ended(Option<String>),
+    Draining(Instant),
     StoreChanged,
     Timer,
 }

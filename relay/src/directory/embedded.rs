@@ -111,12 +111,12 @@ impl Directory for Embedded {
         let (env, limit) = (self.env.clone(), self.config.current().timings.queue_full);
         Box::pin(async move {
             let (inbox, room, most) = found.ok_or(DeliverError::Gone)?;
-            let (replies, stream) = Replies::channel();
+            let (reply_to, stream) = Replies::channel();
             let bytes = u32::try_from(delivery.bytes().min(most)).unwrap_or(u32::MAX);
             let queued = async {
                 // The semaphore is never closed; a listener that goes away closes its inbox.
                 let room = room.acquire_many_owned(bytes).await.map_err(|_| DeliverError::Gone)?;
-                inbox.send(Inbound { delivery, replies, room }).await.map_err(|_| DeliverError::Gone)
+                inbox.send(Inbound { delivery, reply_to, room }).await.map_err(|_| DeliverError::Gone)
             };
             env.timeout(limit, queued).await.unwrap_or(Err(DeliverError::Busy))?;
             Ok(stream)
@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn delivery(length: usize) -> Delivery {
-        Delivery { text: "x".repeat(length), body: None }
+        Delivery { text: "x".repeat(length), body: None, request_id: None }
     }
 
     #[test]

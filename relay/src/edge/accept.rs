@@ -7,19 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hybridrelay::env::{Acceptor, BoxSocket};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 
-use super::{EnvTimer, SocketPermit, answer, proxy};
+use super::{SocketPermit, answer, http, proxy};
 use crate::limits::{Admission, are_exhausted};
 use crate::node::{Counted, Node};
 use crate::refusal::Reason;
 use crate::tls;
-
-/// What hyper needs beside the header block for the request line and its own work.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// How long accepting pauses when the system has no socket to give, at first and at most.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -107,13 +103,13 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
         return late("waiting for a handshake");
     }
     let deadline = node.env.now() + limit;
-    let socket = match tls {
+    let (socket, http2) = match tls {
         Some(config) => match node.env.timeout(limit, tls::accept(config, socket)).await {
-            Some(Ok(socket)) => socket,
+            Some(Ok(shaken)) => shaken,
             Some(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
             None => return late("a TLS handshake"),
         },
-        None => socket,
+        None => (socket, false),
     };
     let asked = Arc::new(AtomicBool::new(false));
     let service = service_fn({
@@ -130,30 +126,23 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
             }
         }
     });
-    let mut http = http1::Builder::new();
-    http.timer(EnvTimer(node.env.clone()));
-    // `answer` dates what it sends by the environment's clock.
-    http.auto_date_header(false);
-    http.header_read_timeout(node.config().timings.header_read);
-    http.max_buf_size(READ_BUFFER.max(node.config().limits.header_block * 2));
-    let connection = http.serve_connection(TokioIo::new(socket), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
     let late_request = async {
         node.env.sleep_until(deadline).await;
         if asked.load(Ordering::Relaxed) {
             std::future::pending().await
         }
     };
-    let served = tokio::select! {
-        biased;
-        served = connection.as_mut() => served,
-        () = late_request => return late("the first request"),
-        _ = node.draining() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let io = TokioIo::new(socket);
+    let served = if http2 {
+        let connection = http::http2(&node).serve_connection(io, service);
+        http::serve(&node, connection, late_request).await
+    } else {
+        let connection = http::http1(&node).serve_connection(io, service).with_upgrades();
+        http::serve(&node, connection, late_request).await
     };
-    if let Err(error) = served {
-        tracing::debug!(%peer, %error, "a connection ended with an error");
+    match served {
+        Ok(true) => {}
+        Ok(false) => late("the first request"),
+        Err(error) => tracing::debug!(%peer, %error, "a connection ended with an error"),
     }
 }

@@ -2,13 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::Full;
 use hybridrelay::protocol::TrackingId;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::refusal::{Body, Refusal, set_tracking_id};
+use super::Body;
+use crate::refusal::{Refusal, set_tracking_id};
 
 /// A well-formed request for a WebSocket.
 #[derive(Clone, Debug)]
@@ -54,7 +53,7 @@ impl Handshake {
 
     /// The 101: each header once and with exactly these values; no extension, whatever was offered.
     pub(crate) fn answer(self, tracking_id: &TrackingId, subprotocol: Option<&str>) -> Response<Body> {
-        let mut response = Response::new(Full::new(Bytes::new()));
+        let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let fields = response.headers_mut();
         fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

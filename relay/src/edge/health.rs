@@ -1,11 +1,10 @@
 //! `/$relay/healthz` and `/$relay/readyz`, for whoever looks after the process or chooses among several.
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
 
+use crate::edge::Body;
 use crate::node::{Node, Stage};
-use crate::refusal::{Body, Refusal};
+use crate::refusal::Refusal;
 
 /// Answers what is asked below `/$relay/`; `None` for everything else. No detail and no authorization: whoever looks may be anybody.
 pub(super) fn answer<B>(node: &Node, request: &Request<B>) -> Option<Result<Response<Body>, Refusal>> {
@@ -25,7 +24,7 @@ pub(super) fn answer<B>(node: &Node, request: &Request<B>) -> Option<Result<Resp
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

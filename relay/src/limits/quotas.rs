@@ -27,6 +27,8 @@ pub(crate) enum Resource {
     Waiting,
     /// A relayed connection, from its admission on.
     Connection,
+    /// A relayed HTTP request, from its admission to the end of the response.
+    Request,
 }
 
 /// The places of one relay. Cheap to clone.
@@ -241,6 +243,7 @@ impl Resource {
             Self::HeldRefusal => "listeners that wait to be refused",
             Self::Waiting => "senders that wait for a listener",
             Self::Connection => "connections",
+            Self::Request => "requests in flight",
         }
     }
 }
@@ -266,6 +269,8 @@ fn most(limits: &Limits, resource: Resource, scope: &Scope) -> Option<(&'static 
         (Resource::Connection, Scope::Entity(_)) => ("connections_per_entity", limits.connections_per_entity),
         (Resource::Connection, Scope::Key(_)) => ("connections_per_key", limits.connections_per_key),
         (Resource::Connection, Scope::Address(_)) => ("connections_per_address", limits.connections_per_address),
+        (Resource::Request, Scope::Entity(_)) => ("requests_per_entity", limits.requests_per_entity),
+        (Resource::Request, Scope::Listener(_)) => ("requests_per_listener", limits.requests_per_listener),
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::directory::{EntityKey, KeyIdentity};
+use crate::directory::{EntityKey, KeyIdentity, ListenerId};
 
 /// One whose use is counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +11,7 @@ pub(crate) enum Scope {
     Relay,
     Namespace(String),
     Entity(EntityKey),
+    Listener(ListenerId),
     Key(RuleKey),
     Address(AddressBlock),
     /// An address, as far as it wants to listen on one hybrid connection.
@@ -76,6 +77,7 @@ impl fmt::Display for Scope {
             Self::Relay => "relay",
             Self::Namespace(_) => "namespace",
             Self::Entity(_) => "hybrid connection",
+            Self::Listener(_) => "listener",
             Self::Key(_) => "key",
             Self::Address(_) | Self::AddressAt(..) => "address",
         })

@@ -63,6 +63,23 @@ pub enum Detail {
     },
     /// A listener's channel ended, or its token was refused.
     Because(String),
+    /// A relayed HTTP request ended.
+    Request {
+        /// Its method.
+        method: String,
+        /// Its path, without the query.
+        path: String,
+        /// The status of the listener's response, if there was one.
+        status: Option<u16>,
+        /// How it ended: `completed`, or who vanished, in a word that never changes.
+        outcome: &'static str,
+        /// Bytes of the request's body.
+        to_listener: u64,
+        /// Bytes of the response's body.
+        to_sender: u64,
+        /// From its admission to the end.
+        duration: Duration,
+    },
     /// A relayed connection ended.
     Connection {
         /// What was relayed: `websocket`.
@@ -85,6 +102,7 @@ impl Event {
     fn is_noteworthy(&self) -> bool {
         match (&self.operation, &self.detail) {
             (Operation::MessageSentToListener | Operation::NewSenderRegistering, _) => false,
+            (Operation::SenderSentHttpRequest, _) => false,
             (Operation::ListenerAcceptingConnection | Operation::TokenRenewed, _) => false,
             // Bounded for each address.
             (Operation::InvalidSasToken, Detail::Refused { reason, .. }) => *reason != "missing_token",
@@ -100,7 +118,7 @@ impl Event {
         // Names come from whoever made the rule or the request: quoted, so that none looks like another field.
         let (key, traceparent) = (self.key_name.as_deref(), self.traceparent.as_deref());
         let fields = Fields::from(&self.detail);
-        let Fields { status, reason, text, path, agent, kind, outcome, close_code, to_listener, to_sender, ms } =
+        let Fields { method, status, reason, text, path, agent, kind, outcome, close_code, to_listener, to_sender, ms } =
             fields;
         macro_rules! line {
             ($level:ident) => {
@@ -111,6 +129,7 @@ impl Event {
                     peer,
                     key,
                     traceparent,
+                    method,
                     status,
                     reason,
                     text,
@@ -132,6 +151,7 @@ impl Event {
 /// A detail as fields of a line; the absent ones are left out.
 #[derive(Default)]
 struct Fields<'a> {
+    method: Option<&'a str>,
     status: Option<u16>,
     reason: Option<&'a str>,
     text: Option<&'a str>,
@@ -156,6 +176,17 @@ impl<'a> From<&'a Detail> for Fields<'a> {
             Detail::Rejected { status } => Self { status: Some(*status), ..none },
             Detail::Listener { agent } => Self { agent: agent.as_deref(), ..none },
             Detail::Because(text) => Self { text: Some(text), ..none },
+            Detail::Request { method, path, status, outcome, to_listener, to_sender, duration } => Self {
+                kind: Some("http"),
+                method: Some(method),
+                path: Some(path),
+                status: *status,
+                outcome: Some(outcome),
+                to_listener: Some(*to_listener),
+                to_sender: Some(*to_sender),
+                ms: Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+                ..none
+            },
             Detail::Connection { kind, outcome, close_code, to_listener, to_sender, duration } => Self {
                 kind: Some(kind),
                 outcome: Some(outcome),

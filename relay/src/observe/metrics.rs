@@ -224,12 +224,23 @@ impl EntityMetrics {
 
     /// Counts the answer to a listener or sender.
     pub(crate) fn answered(&self, party: Party, status: StatusCode) {
+        let success = status == StatusCode::SWITCHING_PROTOCOLS;
+        self.count(party, status, success);
+    }
+
+    /// Counts the answer to an HTTP request.
+    pub(crate) fn answered_request(&self, status: StatusCode) {
+        let success = !(status.is_client_error() || status.is_server_error());
+        self.count(Party::Sender, status, success);
+    }
+
+    fn count(&self, party: Party, status: StatusCode, success: bool) {
         let results = match party {
             Party::Listener => &self.listener,
             Party::Sender => &self.sender,
         };
         let counter = match status {
-            StatusCode::SWITCHING_PROTOCOLS => &results.success,
+            _ if success => &results.success,
             status if status.is_server_error() => &results.server_error,
             _ => &results.client_error,
         };

@@ -51,6 +51,12 @@ operations! {
     SenderListenerConnectionEstablished,
     /// A relayed connection has ended.
     SenderConnectionClosed,
+    /// A sender's HTTP request was let in and looks for a listener.
+    SenderSentHttpRequest,
+    /// A relayed HTTP request has ended with its whole response.
+    ListenerReturningHttpResponse,
+    /// A relayed HTTP request has ended before the end of its response.
+    ListenerReturningHttpResponseFailed,
     /// Anything else was refused.
     ProcessingRequestFailed,
 }

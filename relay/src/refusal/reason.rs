@@ -53,5 +53,9 @@ reasons! {
     BadTicket "bad_ticket" "a rendezvous address that is not valid, or not any more",
     BadRejection "bad_rejection" "a listener rejected a sender with a status that is none",
     ShuttingDown "shutting_down" "the relay is about to end",
-    NotImplemented "not_implemented" "the relay cannot do this",
+    BodyTooLarge "body_too_large" "a request body above what the hybrid connection takes",
+    SlowSender "slow_sender" "a request body that did not go on in time",
+    NoResponse "no_response" "the listener did not answer a request in time",
+    ListenerGone "listener_gone" "the listener has gone with a request that it was given",
+    BadResponse "bad_response" "the listener's response is not as the protocol wants it",
 }

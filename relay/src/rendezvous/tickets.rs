@@ -41,7 +41,7 @@ struct Entry {
 }
 
 /// A ticket that is good until this is dropped or it is used.
-pub(super) struct Issued {
+pub(crate) struct Issued {
     tickets: Tickets,
     ticket: Ticket,
 }

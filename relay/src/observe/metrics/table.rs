@@ -66,17 +66,17 @@ metrics! {
         "Listeners that asked to come online, by how they were answered";
     SENDER_CONNECTIONS = Counter "hybridrelay_sender_connections_total" RESULT,
         Some("SenderConnections-Success, -ClientError, -ServerError; their sum is -TotalRequests"),
-        "Senders that asked for a connection, by how they were answered; a listener's rejection counts by its status";
+        "Senders that asked for a connection, HTTP requests included, by how they were answered; a listener's rejection or response counts by its status";
     ACTIVE_LISTENERS = Gauge "hybridrelay_active_listeners" ENTITY, Some("ActiveListeners"),
         "Listeners online";
     ACTIVE_CONNECTIONS = Gauge "hybridrelay_active_connections" ENTITY, Some("ActiveConnections"),
-        "Relayed connections open";
+        "Relayed connections open, and HTTP requests in flight";
     TRANSFERRED_BYTES = Counter "hybridrelay_transferred_bytes_total" DIRECTION, Some("BytesTransferred"),
         "Payload bytes relayed; a connection adds to it each mebibyte, each ten seconds while it moves, and at its end";
     LISTENER_DISCONNECTS = Counter "hybridrelay_listener_disconnects_total" ENTITY, Some("ListenerDisconnects"),
         "Listeners that went offline, for whatever reason";
     SENDER_DISCONNECTS = Counter "hybridrelay_sender_disconnects_total" ENTITY, Some("SenderDisconnects"),
-        "Relayed connections that ended, for whatever reason";
+        "Relayed connections and HTTP requests that ended, for whatever reason";
     RENDEZVOUS_SECONDS = Histogram "hybridrelay_rendezvous_seconds" &["namespace"], None,
         "Time from telling a listener of a sender to the listener's dial";
     BLOCKED_SECONDS = Counter "hybridrelay_blocked_seconds_total" DIRECTION, None,
@@ -166,8 +166,8 @@ configuration file), never on the sockets that listeners and senders use; a prog
 
 `namespace` and `entity` name the hybrid connection. The first 1 000 hybrid connections have series of their own
 ([`entities_in_metrics`](limits.md)); all later ones share the entity `other`. Requests that lead to no hybrid connection have an empty entity.
-`direction` is `to_listener` or `to_sender`. `result` is `success` for an answer of 101, `server_error` for a status of 500 or above,
-else `client_error`.
+`direction` is `to_listener` or `to_sender`. `result` is `success` for an answer of 101, and for HTTP requests for a status that is no
+error; `server_error` for a status of 500 or above, else `client_error`.
 
 ";
 
