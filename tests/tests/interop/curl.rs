@@ -14,17 +14,17 @@ struct Answer {
 }
 
 #[tokio::test]
-async fn an_http_request_is_told_that_it_is_not_relayed() {
+async fn a_request_that_reaches_nobody_is_told_so() {
     let relay = TestRelay::start().await;
-    let _listener = relay.listener().await.expect("online");
+    relay.add_entity(ENTITY);
     let token = format!("ServiceBusAuthorization: {}", relay.token(ENTITY));
     let answer = get(&relay, &format!("/{ENTITY}"), &[&token]).await;
 
-    let reason = answer.status_line.strip_prefix("HTTP/1.1 501 ").unwrap_or_else(|| panic!("{answer:?}"));
-    assert!(reason.starts_with("This relay does not relay HTTP requests yet"), "{answer:?}");
+    let reason = answer.status_line.strip_prefix("HTTP/1.1 404 ").unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(reason.starts_with("There are no listeners connected for the endpoint"), "{answer:?}");
     assert_eq!(answer.field("content-type"), "application/json; charset=utf-8");
     let error = &serde_json::from_str::<Value>(&answer.body).expect("JSON")["error"];
-    assert_eq!(error["code"], "NotImplemented");
+    assert_eq!(error["code"], "EndpointNotFound");
     assert_eq!(error["message"], reason);
     assert!(reason.contains(&format!("TrackingId:{}", answer.field("trackingid"))), "{answer:?}");
 }
@@ -76,7 +76,8 @@ impl Answer {
 }
 
 async fn get(relay: &TestRelay, path_and_query: &str, headers: &[&str]) -> Answer {
-    let mut arguments = vec!["--silent", "--show-error", "--include", "--noproxy", "*", "--cacert"];
+    // The reason phrase is HTTP/1.1's.
+    let mut arguments = vec!["--silent", "--show-error", "--http1.1", "--include", "--noproxy", "*", "--cacert"];
     arguments.push(relay.ca_file().to_str().expect("a path in UTF-8"));
     headers.iter().for_each(|header| arguments.extend(["--header", header]));
     let url = format!("https://localhost:{}{path_and_query}", relay.port());

@@ -7,6 +7,7 @@
 mod browser;
 mod curl;
 mod end;
+mod hyco_https;
 mod hyco_ws;
 mod plain_clients;
 mod relay;

@@ -16,6 +16,11 @@ pub(crate) async fn hyco_ws(relay: &TestRelay) -> Program {
     node(relay, "hyco-ws").await
 }
 
+/// The official package for HTTP.
+pub(crate) async fn hyco_https(relay: &TestRelay) -> Program {
+    node(relay, "hyco-https").await
+}
+
 /// The plain client of Node.js.
 pub(crate) async fn ws(relay: &TestRelay) -> Program {
     node(relay, "ws").await
@@ -46,7 +51,16 @@ pub(crate) async fn page(relay: &TestRelay, home: &Path) -> Program {
 
 /// Runs a command-line program to its end and returns what it printed.
 pub(crate) async fn run(program: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    run_with(program, arguments, Stdio::null()).await
+}
+
+/// The same with something on its standard input.
+pub(crate) async fn run_with(
+    program: &str,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    stdin: Stdio,
+) -> String {
+    let output = Command::new(program).args(arguments).stdin(stdin).kill_on_drop(true).output();
     let output = patiently(program, output).await;
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}; run `cargo xtask test`, which installs it"));
     let explanation = String::from_utf8_lossy(&output.stderr);
