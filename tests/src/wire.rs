@@ -13,6 +13,7 @@ pub mod fake;
 pub mod peers;
 pub mod process;
 pub mod raw;
+pub mod requests;
 pub mod setup;
 
 /// Longer than anything that works takes, on a machine with a hundred other things to do.

@@ -49,6 +49,11 @@ impl RawListener {
         Self { ws: answer.websocket(), door: door.clone() }
     }
 
+    /// The way to the relay that it is online at.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
     /// The next sender; whatever else is said fails the test.
     pub async fn invitation(&mut self) -> Invitation {
         let message: Value = serde_json::from_str(&self.ws.text().await).expect("a control message is JSON");

@@ -18,9 +18,11 @@ use super::Soon;
 
 mod ask;
 mod frames;
+mod http;
 
 pub use ask::{Answer, Ask, KEY, path_and_query};
 pub use frames::{Frame, RawWebSocket, Seen, binary, frame, header, op, ping, text};
+pub use http::{Framing, RawHttp, RawResponse};
 
 /// The way to a relay for peers that are not the SDK.
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ pub struct Door {
     /// Host and port, as in its addresses.
     pub authority: String,
     source: Option<IpAddr>,
+    name: String,
     tls: Option<Arc<ClientConfig>>,
     kernel_buffers: Option<u32>,
 }
@@ -49,13 +52,26 @@ impl Door {
             Some(_) => format!("localhost:{}", addr.port()),
             None => addr.to_string(),
         };
-        Self { addr, authority, source: None, tls, kernel_buffers: None }
+        Self { addr, authority, source: None, name: "localhost".to_owned(), tls, kernel_buffers: None }
     }
 
     /// The same way with kernel buffers of this size at the peer's end, so that little fills them.
     pub fn with_kernel_buffers(mut self, bytes: u32) -> Self {
         self.kernel_buffers = Some(bytes);
         self
+    }
+
+    /// The same way under another name of the relay.
+    pub fn named(&self, name: &str) -> Self {
+        let authority = format!("{name}:{}", self.addr.port());
+        Self { authority, name: name.to_owned(), ..self.clone() }
+    }
+
+    /// The same way with HTTP/2 offered in the TLS handshake.
+    pub fn with_http2(&self) -> Self {
+        let mut config = ClientConfig::clone(self.tls.as_ref().expect("a relay with TLS"));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { tls: Some(Arc::new(config)), ..self.clone() }
     }
 
     /// The same way, taken from another address of this machine: all of 127.0.0.0/8 are.
@@ -78,7 +94,7 @@ impl Door {
         match &self.tls {
             None => Socket::Plain(stream),
             Some(config) => {
-                let name = ServerName::try_from("localhost").expect("a name");
+                let name = ServerName::try_from(self.name.clone()).expect("a name");
                 let stream = TlsConnector::from(config.clone()).connect(name, stream).soon().await;
                 Socket::Tls(Box::new(stream.expect("the certificate is trusted")))
             }
@@ -102,6 +118,14 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// What was agreed on in the TLS handshake.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// Resets the connection: no end of stream, no close_notify.
     pub fn reset(self) {
         let tcp = match &self {

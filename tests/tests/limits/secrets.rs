@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt::Write;
 
+use hybridrelay::protocol::Response;
 use hybridrelay::{ConnectionString, Error, Listener, Proxy, Sender, TokenProvider};
 use hybridrelay_relay::directory::{Delivery, Reply};
 use hybridrelay_relay::{Entity, LocalRelay};
@@ -95,8 +96,17 @@ async fn who_gets_in(day: &mut Day, relay: &LocalRelay, door: &Door) {
         for answer in again.iter().chain([&sender, &answer]) {
             day.answer(answer);
         }
-        day.show(&Delivery { text: format!("sb-hc-ticket={ticket}"), body: None });
-        day.show(&Reply { text: format!("sb-hc-ticket={ticket}"), body: Some(ticket.into()) });
+        day.show(&Delivery { text: format!("sb-hc-ticket={ticket}"), body: None, request_id: None });
+        let mut response_headers = http::HeaderMap::new();
+        response_headers.insert("set-cookie", ticket.parse().expect("a header value"));
+        let response = Response {
+            request_id: "id".to_owned(),
+            status_code: 200,
+            status_description: None,
+            response_headers,
+            body: true,
+        };
+        day.show(&Reply { response, body: Some(ticket.into()) });
     }
 }
 

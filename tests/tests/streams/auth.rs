@@ -136,11 +136,15 @@ async fn a_token_may_stand_in_the_header_or_the_query_and_the_right_one_wins() {
     assert_refused(&authorization, 401, "MissingToken");
 
     // HTTP: the query wins, and Authorization is the last resort.
-    assert_refused(&http(&good).token(&bad).send(&served.door).await, 501, "HTTP");
+    assert_refused(&http(&good).token(&bad).send(&served.door).await, 404, "There are no listeners");
     assert_refused(&http(&bad).token(&good).send(&served.door).await, 401, "invalid signature");
     let plain = || Ask::http("GET", "/hyco").header("Host", HOST);
-    assert_refused(&plain().token(&good).header("Authorization", &bad).send(&served.door).await, 501, "HTTP");
-    assert_refused(&plain().header("Authorization", &good).send(&served.door).await, 501, "HTTP");
+    assert_refused(
+        &plain().token(&good).header("Authorization", &bad).send(&served.door).await,
+        404,
+        "There are no listeners",
+    );
+    assert_refused(&plain().header("Authorization", &good).send(&served.door).await, 404, "There are no listeners");
     assert_refused(&plain().header("Authorization", "Basic eDp5").send(&served.door).await, 401, "MalformedToken");
 
     // A key in the query opens nothing.
@@ -202,7 +206,7 @@ async fn a_right_that_is_missing_is_403_and_where_asked_for_401() {
             let told = |answer: &Answer, right: &str| assert_refused(answer, missing, &format!("right to {right}"));
             if may_send {
                 assert_refused(&sender, 404, "There are no listeners");
-                assert_refused(&http, 501, "HTTP");
+                assert_refused(&http, 404, "There are no listeners");
             } else {
                 told(&sender, "send");
                 told(&http, "send");
@@ -281,6 +285,13 @@ async fn a_public_hybrid_connection_asks_senders_for_nothing_and_listeners_for_a
         invitation.dial().await.websocket();
     });
     sender.websocket();
-    assert_refused(&Ask::http("GET", "/hyco").send(&served.door).await, 501, "HTTP");
+    let http = Ask::http("GET", "/hyco?x=1&sb-hc-token=garbage").token("garbage").header("Authorization", "Basic eDp5");
+    let (answer, ()) = tokio::join!(http.send(&served.door), async {
+        let asked = control.request().await;
+        assert_eq!(asked.header("Authorization"), Some(&"Basic eDp5".into()));
+        assert_eq!((asked.header("ServiceBusAuthorization"), asked.field("requestTarget")), (None, "/hyco?x=1"));
+        control.respond(asked.response(204, false), None).await;
+    });
+    assert_eq!(answer.status, 204);
     assert_refused(&connect("hycox").send(&served.door).await, 401, "MissingToken");
 }

@@ -211,9 +211,15 @@ async fn a_web_applications_own_path_is_taken_as_a_connect() {
     // As with Azure, where that is wanted.
     let policy = AutoCreate::default();
     relay.store().edit(relay.namespace(), |namespace| namespace.auto_create = Some(policy));
-    let _strict = RawListener::open_on(&relay, "strict").await;
+    let mut strict = RawListener::open_on(&relay, "strict").await;
     let own = hybridrelay_tests::wire::raw::Ask::websocket("/strict/ws").token(&token);
-    assert_eq!(own.send(&door).await.status, 501);
+    let (answer, ()) = tokio::join!(own.send(&door), async {
+        // An ordinary request, of which nothing says that it asked for an upgrade.
+        let asked = strict.request().await;
+        assert_eq!((asked.field("method"), asked.header("Upgrade")), ("GET", None));
+        strict.respond(asked.response(418, false), None).await;
+    });
+    assert_eq!(answer.status, 418);
 }
 
 #[tokio::test]

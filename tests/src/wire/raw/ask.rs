@@ -61,6 +61,24 @@ impl Ask {
         self
     }
 
+    /// Adds a body and its length.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let length = self.body.len().to_string();
+        self.header("Content-Length", &length)
+    }
+
+    /// Adds a body in chunks of this size.
+    pub fn chunked(mut self, body: &[u8], size: usize) -> Self {
+        for chunk in body.chunks(size) {
+            self.body.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+            self.body.extend(chunk);
+            self.body.extend(b"\r\n");
+        }
+        self.body.extend(b"0\r\n\r\n");
+        self.header("Transfer-Encoding", "chunked")
+    }
+
     /// Adds a token in the header that official clients use.
     pub fn token(self, token: &str) -> Self {
         self.header("ServiceBusAuthorization", token)
@@ -90,7 +108,8 @@ impl Ask {
         socket.send(&self.bytes(door)).await;
     }
 
-    fn bytes(&self, door: &Door) -> Vec<u8> {
+    /// What is sent.
+    pub fn bytes(&self, door: &Door) -> Vec<u8> {
         let Self { method, target, version, headers, body } = self;
         let mut text = format!("{method} {target} {version}\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
