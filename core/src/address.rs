@@ -15,7 +15,7 @@ use crate::{Error, Result};
 const MAX_ENTITY: usize = 260;
 
 /// What is encoded in a path that a program gives; a `%` stays, so that encoded paths pass.
-const PATH: &AsciiSet = &CONTROLS
+pub(crate) const PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -30,7 +30,7 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|');
 
 /// What is encoded in a query that a program gives.
-const QUERY: &AsciiSet = &CONTROLS
+pub(crate) const QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')

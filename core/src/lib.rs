@@ -32,6 +32,7 @@ mod connection_string;
 mod dial;
 pub mod env;
 mod error;
+mod http;
 mod link;
 mod listener;
 mod options;
@@ -40,6 +41,7 @@ mod sender;
 pub mod token;
 pub mod ws;
 
+pub use self::http::{Body, Cancellation, IncomingRequest, Mount, ReasonPhrase, RemoteAddr, Responder, ResponseWriter};
 pub use address::{EntityPath, RelayAddress};
 pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter, Message};
 pub use connection_string::ConnectionString;

@@ -19,14 +19,13 @@ mod incoming;
 mod queue;
 mod status;
 mod task;
-mod unsupported;
 
-pub(crate) use control::USER_AGENT;
+pub(crate) use control::{Outgoing, USER_AGENT};
+pub(crate) use incoming::AnswerContext;
 pub use incoming::{AcceptConnect, Incoming, IncomingConnect};
+pub(crate) use queue::IncomingQueue;
 pub use status::{Status, StatusWatcher};
 
-use incoming::AnswerContext;
-use queue::IncomingQueue;
 use task::ListenerTask;
 
 /// A listener that is or was online under a hybrid connection. Cheap to clone.
@@ -152,7 +151,8 @@ impl ListenerBuilder {
         self
     }
 
-    /// How many senders may be unanswered at once; more are rejected with 503. Default 1024.
+    /// How many senders may be unanswered at once; more are refused with 503. Default 1024. A request counts until its response is
+    /// complete, and holds up to 64 KiB of its body until it is read.
     pub fn max_concurrent(mut self, limit: usize) -> Self {
         self.max_concurrent = limit;
         self
@@ -186,18 +186,19 @@ impl ListenerBuilder {
                 .ok_or_else(|| Error::invalid(format!("the tracking id {text:?} does not begin with a GUID")))?,
             None => TrackingId::from_random(env.random()),
         };
-        let (rejections, rejected) = mpsc::unbounded_channel();
+        let (refusals, refused) = mpsc::unbounded_channel();
         let context = Arc::new(AnswerContext {
             dialer: checked.dialer.clone(),
             entity: checked.entity.clone(),
+            plaintext: checked.address.is_plaintext(),
             accept_timeout: self.accept_timeout,
             subprotocols: self.subprotocols,
             link: checked.link,
             connection: checked.connection,
-            rejections,
-            rejecting: Arc::new(watch::Sender::new(0)),
+            refusals,
+            refusing: Arc::new(watch::Sender::new(0)),
         });
-        env.spawn(incoming::run_rejections(env.clone(), rejected));
+        env.spawn(incoming::run_refusals(env.clone(), refused));
 
         let queue = IncomingQueue::new();
         let (status_sender, status) = watch::channel(Status::Connecting);

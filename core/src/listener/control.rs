@@ -1,11 +1,13 @@
 //! One life of a control channel: from the handshake to its loss.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use http::HeaderValue;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
@@ -18,8 +20,11 @@ use crate::token::{Token, TokenProvider, expired, renewal_delay};
 use crate::{Error, ErrorKind, Result};
 
 mod masks;
+mod pipe;
 
 use masks::Masks;
+pub(crate) use pipe::Outgoing;
+use pipe::Pipe;
 
 /// Renewal is tried again no sooner than this (protocol.md 9.2).
 const RENEWAL_PAUSE: Duration = Duration::from_secs(5);
@@ -43,7 +48,7 @@ const MESSAGE_LIMIT: usize = 256 * 1024;
 
 pub(super) struct ControlChannel {
     env: Env,
-    ws: WebSocketStream<Masks>,
+    pipe: Pipe,
     keep_alive: Option<Duration>,
     keep_alive_deadline: Duration,
     ping_sent: Option<Instant>,
@@ -65,7 +70,7 @@ pub(super) struct ControlChannel {
 pub(super) enum ControlEvent {
     Message(Box<FromRelay>),
     /// The body that follows a request which announced one.
-    Body,
+    Body(Bytes),
     /// The token was renewed, or could not be; [`expires_at`](ControlChannel::expires_at) may have changed.
     Renewed,
 }
@@ -156,7 +161,7 @@ impl ControlChannel {
             WebSocketStream::from_partially_read(socket, upgraded.read_buf.to_vec(), Role::Client, Some(config)).await;
         Self {
             env: env.clone(),
-            ws,
+            pipe: Pipe::new(env, ws),
             keep_alive: checked.link.keep_alive,
             keep_alive_deadline: checked.link.keep_alive_deadline,
             ping_sent: None,
@@ -188,9 +193,10 @@ impl ControlChannel {
                 let new_token = changed(&mut self.new_tokens);
                 let fetched = pending_or(&mut self.fetching);
                 let env = &self.env;
+                let pipe = &mut self.pipe;
                 tokio::select! {
                     biased;
-                    message = self.ws.next() => Step::Received(message),
+                    step = poll_fn(|cx| poll_pipe(pipe, cx)) => step,
                     () = new_token => Step::NewToken,
                     fetched = fetched => Step::Fetched(fetched),
                     () = async { match wake_at {
@@ -205,53 +211,49 @@ impl ControlChannel {
                         return Ok(event);
                     }
                 }
+                // The time that it may take is counted from now on.
+                Step::Waiting => {}
                 Step::NewToken => self.fetch(),
                 Step::Fetched(fetched) => {
                     self.fetching = None;
-                    self.renew(fetched).await?;
+                    self.renew(fetched);
                     return Ok(ControlEvent::Renewed);
                 }
-                Step::Timer => self.on_timer().await?,
+                Step::Timer => self.on_timer()?,
             }
         }
     }
 
-    /// Sends a text message, which the relay must take within the keep-alive deadline.
-    pub(super) async fn send(&mut self, text: String) -> Result<()> {
-        self.write(Message::text(text)).await
+    /// Says an answer, as soon as the channel is driven by [`next`](Self::next).
+    pub(super) fn push(&mut self, answer: Outgoing) {
+        self.pipe.push_answer(answer);
     }
 
-    /// Sends a binary message: the body that a response announced.
-    pub(super) async fn send_body(&mut self, body: Bytes) -> Result<()> {
-        self.write(Message::binary(body)).await
+    /// Where answers to requests go. They are lost with the channel.
+    pub(super) fn answers(&self) -> mpsc::Sender<Outgoing> {
+        self.pipe.answers()
     }
 
-    /// Closes in good order, within `limit`.
+    /// Closes in good order, behind what waits to be said, within `limit`.
     pub(super) async fn close(mut self, limit: Duration) {
         let env = self.env.clone();
         let closing = async {
+            if poll_fn(|cx| self.pipe.poll_write(cx)).await.is_err() {
+                return;
+            }
             let frame = CloseFrame { code: 1000.into(), reason: "Normal Closure".into() };
-            if self.ws.close(Some(frame)).await.is_ok() {
-                while let Some(Ok(_)) = self.ws.next().await {}
+            if self.pipe.ws.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.pipe.ws.next().await {}
             }
         };
         let _ = env.timeout(limit, closing).await;
     }
 
-    async fn write(&mut self, message: Message) -> Result<()> {
-        match self.env.timeout(self.keep_alive_deadline, self.ws.send(message)).await {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(lost(error)),
-            None => {
-                Err(Error::new(ErrorKind::ConnectionLost, "the relay does not take anything on the control channel"))
-            }
-        }
-    }
-
     fn next_deadline(&self) -> Option<Instant> {
+        let stalled = self.pipe.waiting_since().map(|since| since + self.keep_alive_deadline);
         let keep_alive = match self.ping_sent {
             Some(sent) => Some(sent + self.keep_alive_deadline),
-            None => self.keep_alive.map(|interval| self.ws.get_ref().metered().last_received() + interval),
+            None => self.keep_alive.map(|interval| self.pipe.ws.get_ref().metered().last_received() + interval),
         };
         let token = match self.renewal {
             Renewal::Never => None,
@@ -259,7 +261,7 @@ impl ControlChannel {
             Renewal::At { at, wall } => Some(at.min(self.look_at_the_clock(wall))),
             Renewal::Ends { wall } => Some(self.look_at_the_clock(wall)),
         };
-        keep_alive.into_iter().chain(token).min()
+        keep_alive.into_iter().chain(token).chain(stalled).min()
     }
 
     /// When to see whether the wall clock has come this far.
@@ -268,16 +270,20 @@ impl ControlChannel {
         self.env.now() + left.min(WALL_CLOCK_CHECK)
     }
 
-    async fn on_timer(&mut self) -> Result<()> {
+    fn on_timer(&mut self) -> Result<()> {
         let now = self.env.now();
         let wall_clock = self.env.wall_clock();
+        if self.pipe.waiting_since().is_some_and(|since| since + self.keep_alive_deadline <= now) {
+            let text = "the relay does not take anything on the control channel";
+            return Err(Error::new(ErrorKind::ConnectionLost, text));
+        }
         match self.renewal {
             Renewal::At { at, wall } if (at <= now || wall <= wall_clock) && self.fetching.is_none() => self.fetch(),
             Renewal::Ends { wall } if wall <= wall_clock => return Err(expired()),
             _ => {}
         }
         let Some(interval) = self.keep_alive else { return Ok(()) };
-        let heard = self.ws.get_ref().metered().last_received();
+        let heard = self.pipe.ws.get_ref().metered().last_received();
         match self.ping_sent {
             Some(sent) if heard >= sent => self.ping_sent = None,
             Some(sent) if now >= sent + self.keep_alive_deadline => {
@@ -287,7 +293,7 @@ impl ControlChannel {
             Some(_) => {}
             None if now >= heard + interval => {
                 self.ping_sent = Some(now);
-                self.write(Message::Ping(Bytes::new())).await?;
+                self.pipe.push(Message::Ping(Bytes::new()));
             }
             None => {}
         }
@@ -303,11 +309,11 @@ impl ControlChannel {
 
     /// Sends a new token. A provider that failed is asked again later: the channel lives on its old token, and on the relay's grace
     /// after that.
-    async fn renew(&mut self, fetched: Option<Result<Token>>) -> Result<()> {
+    fn renew(&mut self, fetched: Option<Result<Token>>) {
         match fetched {
             Some(Ok(token)) => {
                 let message = crate::protocol::renew_token_json(token.expose());
-                self.write(Message::text(message)).await?;
+                self.pipe.push(Message::text(message));
                 self.schedule(Some(&token));
                 tracing::debug!("the listener's token was renewed");
             }
@@ -320,7 +326,6 @@ impl ControlChannel {
                 self.postpone();
             }
         }
-        Ok(())
     }
 
     fn postpone(&mut self) {
@@ -350,9 +355,20 @@ impl ControlChannel {
 
 enum Step {
     Received(Option<Result<Message, WsError>>),
+    /// The relay has ceased to take what waits for it.
+    Waiting,
     NewToken,
     Fetched(Option<Result<Token>>),
     Timer,
+}
+
+fn poll_pipe(pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Step> {
+    let was_waiting = pipe.waiting_since().is_some();
+    match pipe.poll_next(cx) {
+        Poll::Ready(message) => Poll::Ready(Step::Received(message)),
+        Poll::Pending if pipe.waiting_since().is_some() && !was_waiting => Poll::Ready(Step::Waiting),
+        Poll::Pending => Poll::Pending,
+    }
 }
 
 /// Completes with the future, if there is one.
@@ -394,7 +410,7 @@ fn receive(message: Option<Result<Message, WsError>>) -> Result<Option<ControlEv
                 Ok(None)
             }
         },
-        Some(Ok(Message::Binary(_))) => Ok(Some(ControlEvent::Body)),
+        Some(Ok(Message::Binary(body))) => Ok(Some(ControlEvent::Body(body))),
         Some(Ok(Message::Close(frame))) => {
             let error = Error::new(ErrorKind::ConnectionLost, "the relay closed the control channel");
             Err(match frame {

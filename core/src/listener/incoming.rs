@@ -13,7 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use crate::Connection;
 use crate::connection::ConnectionSettings;
 use crate::dial::{DialError, Dialer};
-use crate::env::Env;
+use crate::env::{BoxFuture, Env};
+use crate::http::IncomingRequest;
 use crate::link::{WebSocketLink, WebSocketSettings};
 use crate::protocol::{self, Accept};
 use crate::{EntityPath, Error, ErrorKind, Result};
@@ -26,6 +27,17 @@ use crate::{EntityPath, Error, ErrorKind, Result};
 pub enum Incoming {
     /// A sender wants a connection.
     Connect(IncomingConnect),
+    /// A sender has sent an HTTP request.
+    Request(IncomingRequest),
+}
+
+impl Incoming {
+    /// The listener closes before the program has taken this.
+    pub(super) fn listener_closes(&mut self) {
+        if let Self::Request(request) = self {
+            request.listener_closes();
+        }
+    }
 }
 
 /// A sender that wants a connection: accept it or reject it.
@@ -46,43 +58,62 @@ struct Answer {
 }
 
 /// What answers need from the listener.
-pub(super) struct AnswerContext {
-    pub(super) dialer: Dialer,
-    pub(super) entity: EntityPath,
-    pub(super) accept_timeout: Duration,
+pub(crate) struct AnswerContext {
+    pub(crate) dialer: Dialer,
+    pub(crate) entity: EntityPath,
+    /// Whether the relay is reached without TLS.
+    pub(super) plaintext: bool,
+    pub(crate) accept_timeout: Duration,
     pub(super) subprotocols: Vec<String>,
-    pub(super) link: WebSocketSettings,
+    pub(crate) link: WebSocketSettings,
     pub(super) connection: ConnectionSettings,
-    pub(super) rejections: mpsc::UnboundedSender<Rejection>,
-    /// How many rejections are under way.
-    pub(super) rejecting: Arc<watch::Sender<usize>>,
+    pub(super) refusals: mpsc::UnboundedSender<Refusal>,
+    /// How many refusals are under way.
+    pub(super) refusing: Arc<watch::Sender<usize>>,
 }
 
-/// A rejection that nobody waits for. Their number is bounded by `max_concurrent`, and by the relay's accepts beyond it.
-pub(super) struct Rejection {
-    accept: Accept,
-    status: u16,
-    reason: &'static str,
-    context: Arc<AnswerContext>,
+/// A refusal that nobody waits for. Their number is bounded by `max_concurrent`, and by what the relay sends beyond it.
+pub(super) struct Refusal {
+    work: BoxFuture<()>,
     _under_way: UnderWay,
 }
 
-/// Counts a rejection until it is dropped.
+/// Counts a refusal until it is dropped.
 struct UnderWay(Arc<watch::Sender<usize>>);
 
 impl AnswerContext {
-    /// Rejects in the background. Needs no runtime, so that it can be called wherever something is dropped.
-    pub(super) fn reject_later(self: &Arc<Self>, accept: Accept, status: u16, reason: &'static str) {
-        self.rejecting.send_modify(|count| *count += 1);
-        let under_way = UnderWay(self.rejecting.clone());
-        let rejection = Rejection { accept, status, reason, context: self.clone(), _under_way: under_way };
-        let _ = self.rejections.send(rejection);
+    /// Whether a rendezvous may be dialled: it must not be less protected than the channel that announced it (protocol.md 10,
+    /// decision 16).
+    pub(crate) fn may_dial(&self, address: &str) -> bool {
+        self.plaintext || address.starts_with("wss://")
     }
 
-    /// Completes when nothing is being rejected.
-    pub(super) async fn nothing_to_reject(&self) {
+    /// Rejects in the background.
+    pub(super) fn reject_later(self: &Arc<Self>, accept: Accept, status: u16, reason: &'static str) {
+        let context = self.clone();
+        self.later(async move {
+            if let Err(error) = reject(&context, &accept, status, reason).await {
+                tracing::debug!(tracking_id = accept.id, %error, "a sender could not be rejected");
+            }
+        });
+    }
+
+    /// Refuses in the background. Needs no runtime, so that it can be called wherever something is dropped.
+    pub(crate) fn later(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.refusing.send_modify(|count| *count += 1);
+        let under_way = UnderWay(self.refusing.clone());
+        let _ = self.refusals.send(Refusal { work: Box::pin(work), _under_way: under_way });
+    }
+
+    /// How many refusals are under way.
+    pub(crate) fn refusals(&self) -> usize {
+        *self.refusing.borrow()
+    }
+
+    /// Completes when nothing is being refused.
+    pub(super) async fn nothing_to_refuse(&self) {
         // The sending end is in `self`.
-        let _ = self.rejecting.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.refusing.subscribe().wait_for(|count| *count == 0).await;
     }
 }
 
@@ -262,14 +293,12 @@ async fn reject(context: &AnswerContext, accept: &Accept, status: u16, reason: &
     }
 }
 
-/// Rejects what was dropped unanswered, until the listener and everything it handed out have gone.
-pub(super) async fn run_rejections(env: Env, mut rejections: mpsc::UnboundedReceiver<Rejection>) {
-    while let Some(rejection) = rejections.recv().await {
+/// Refuses what was dropped unanswered, until the listener and everything it handed out have gone.
+pub(super) async fn run_refusals(env: Env, mut refusals: mpsc::UnboundedReceiver<Refusal>) {
+    while let Some(Refusal { work, _under_way }) = refusals.recv().await {
         env.spawn(async move {
-            let Rejection { accept, status, reason, context, _under_way } = rejection;
-            if let Err(error) = reject(&context, &accept, status, reason).await {
-                tracing::debug!(tracking_id = accept.id, %error, "a sender could not be rejected");
-            }
+            work.await;
+            drop(_under_way);
         });
     }
 }

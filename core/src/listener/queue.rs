@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Between the listener's task and any number of accepting program tasks. Its length is bounded by `max_concurrent`, because
 /// every entry holds one of those permits.
 #[derive(Debug)]
-pub(super) struct IncomingQueue {
+pub(crate) struct IncomingQueue {
     waiting: Mutex<Waiting>,
     /// One permit for each entry; closed with the queue.
     available: Semaphore,
@@ -31,7 +31,7 @@ impl IncomingQueue {
     }
 
     /// Adds an entry; it is dropped, which rejects it, if the queue is closed.
-    pub(super) fn push(&self, incoming: Incoming) {
+    pub(crate) fn push(&self, incoming: Incoming) {
         let mut waiting = self.lock();
         if !waiting.closed {
             waiting.incoming.push_back(incoming);
@@ -56,7 +56,7 @@ impl IncomingQueue {
 
     /// Ends the queue: who waits is woken, what waits is dropped.
     pub(super) fn close(&self, failure: Option<Error>) {
-        let dropped = {
+        let mut dropped = {
             let mut waiting = self.lock();
             if waiting.closed {
                 return;
@@ -66,7 +66,9 @@ impl IncomingQueue {
             std::mem::take(&mut waiting.incoming)
         };
         self.available.close();
-        drop(dropped);
+        for incoming in &mut dropped {
+            incoming.listener_closes();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::backoff::Backoff;
 use super::control::{ControlChannel, ControlEvent, Opening};
 use super::incoming::AnswerContext;
 use super::queue::IncomingQueue;
-use super::unsupported;
 use super::{Incoming, IncomingConnect, Status};
+use crate::http::Intake;
 use crate::options::Checked;
-use crate::protocol::{Features, FromRelay};
+use crate::protocol::{Accept, Features, FromRelay};
 use crate::token::TokenProvider;
 use crate::{Error, ErrorKind};
 
@@ -24,8 +23,8 @@ const PROVEN: Duration = Duration::from_secs(30);
 /// How long a listener takes to close.
 const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
 
-/// How much of that the rejection of those who wait may take.
-const REJECT_LIMIT: Duration = Duration::from_secs(1);
+/// How much of that the refusal of those who wait may take.
+const REFUSE_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) struct ListenerTask {
     pub(super) checked: Checked,
@@ -129,24 +128,23 @@ impl ListenerTask {
     async fn session(&mut self, mut channel: ControlChannel) -> Option<Error> {
         let mut closing = self.closing.clone();
         let mut expires_at = channel.expires_at();
+        let mut requests =
+            Intake::new(self.context.clone(), self.queue.clone(), channel.answers(), channel.features.clone());
         loop {
-            let step = async {
-                match channel.next().await? {
-                    ControlEvent::Message(command) => self.on_command(&mut channel, *command).await,
-                    // The body of a request that was answered already; a token whose end is shown below.
-                    ControlEvent::Body | ControlEvent::Renewed => Ok(()),
-                }
-            };
-            let outcome = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 () = closed(&mut closing) => {
                     self.close(channel).await;
                     return None;
                 }
-                outcome = step => outcome,
+                event = channel.next() => event,
             };
-            if let Err(error) = outcome {
-                return Some(error);
+            match event {
+                Ok(ControlEvent::Message(command)) => self.on_command(&mut channel, &mut requests, *command),
+                Ok(ControlEvent::Body(body)) => requests.on_body(body),
+                // A token whose end is shown below.
+                Ok(ControlEvent::Renewed) => {}
+                Err(error) => return Some(error),
             }
             if channel.expires_at() != expires_at {
                 expires_at = channel.expires_at();
@@ -156,59 +154,59 @@ impl ListenerTask {
     }
 
     /// Goes offline by the program's will.
-    async fn close(&self, channel: ControlChannel) {
+    async fn close(&self, mut channel: ControlChannel) {
         let env = self.checked.dialer.env();
         let until = env.now() + CLOSE_LIMIT;
-        // Who waits unaccepted is rejected while the relay still knows them as ours: with the channel they would be gone.
+        // Who waits unaccepted is refused while the relay still knows them as ours: with the channel they would be gone.
         self.queue.close(None);
-        let _ = env.timeout(REJECT_LIMIT, self.context.nothing_to_reject()).await;
+        let refused = async {
+            tokio::select! {
+                biased;
+                () = self.context.nothing_to_refuse() => {}
+                // What it still says comes too late.
+                () = async { while channel.next().await.is_ok() {} } => {}
+            }
+        };
+        let _ = env.timeout(REFUSE_LIMIT, refused).await;
         channel.close(until.saturating_duration_since(env.now())).await;
     }
 
-    async fn on_command(&mut self, channel: &mut ControlChannel, command: FromRelay) -> Result<(), Error> {
+    fn on_command(&mut self, channel: &mut ControlChannel, requests: &mut Intake, command: FromRelay) {
         match command {
-            FromRelay::Accept(accept) => {
-                if !self.checked.address.is_plaintext() && !accept.address.starts_with("wss://") {
-                    // Decision 16: a rendezvous must not be less protected than the channel that announced it.
-                    tracing::warn!(
-                        tracking_id = accept.id,
-                        "the relay named an unprotected rendezvous; it is not dialled"
-                    );
-                    return Ok(());
+            FromRelay::Accept(accept) => self.on_accept(accept),
+            FromRelay::Request(request) => {
+                let permit = self.permits.clone().try_acquire_owned().ok();
+                if let Some(refusal) = requests.on_request(request, permit) {
+                    channel.push(refusal);
                 }
-                match self.permits.clone().try_acquire_owned() {
-                    Ok(permit) => {
-                        let connect = IncomingConnect::new(accept, self.context.clone(), permit);
-                        self.queue.push(Incoming::Connect(connect));
-                    }
-                    Err(_) => {
-                        tracing::warn!(
-                            tracking_id = accept.id,
-                            "too many senders wait for an answer; one is rejected with 503"
-                        );
-                        self.context.reject_later(accept, 503, "The listener has too many unanswered connections");
-                    }
-                }
-                Ok(())
             }
-            FromRelay::Request(request) => match unsupported::answer(&request) {
-                Some((response, body)) => {
-                    channel.send(response).await?;
-                    channel.send_body(Bytes::from(body)).await
-                }
-                None => {
-                    unsupported::refuse_at_rendezvous(&self.context, request);
-                    Ok(())
-                }
-            },
             FromRelay::Features(features) => {
+                requests.on_features(features.clone());
                 self.features.send_replace(features);
-                Ok(())
             }
-            FromRelay::Cancel { .. } => Ok(()),
+            FromRelay::Cancel { request_id } => requests.on_cancel(&request_id),
             FromRelay::Unknown { key } => {
                 tracing::debug!(key, "the relay sent a command that this version does not know");
-                Ok(())
+            }
+        }
+    }
+
+    fn on_accept(&self, accept: Accept) {
+        if !self.context.may_dial(&accept.address) {
+            tracing::warn!(tracking_id = accept.id, "the relay named an unprotected rendezvous; it is not dialled");
+            return;
+        }
+        match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => {
+                let connect = IncomingConnect::new(accept, self.context.clone(), permit);
+                self.queue.push(Incoming::Connect(connect));
+            }
+            Err(_) => {
+                tracing::warn!(
+                    tracking_id = accept.id,
+                    "too many senders wait for an answer; one is rejected with 503"
+                );
+                self.context.reject_later(accept, 503, "The listener has too many unanswered connections");
             }
         }
     }

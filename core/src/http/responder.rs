@@ -1,0 +1,258 @@
+//! What answers a request.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use http_body::Body as _;
+use std::sync::Arc;
+
+use super::answer::{Answer, Route};
+use super::body::{Body, sender_gone};
+use super::cancellation::Cancellation;
+use super::head::ResponseHead;
+use super::rendezvous::Rendezvous;
+use crate::{Error, ErrorKind, Result};
+
+/// The longest body that answers on the control channel (protocol.md 5.3).
+const CONTROL_LIMIT: usize = 64 * 1024;
+
+/// How long a body of unknown length may take to end before the answer moves to a rendezvous: a short answer whose end comes a moment
+/// later need not cost a dial.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The same for a body that is known to be short.
+const PATIENCE_WITH_SHORT: Duration = Duration::from_secs(1);
+
+/// What answers one request. Dropping it unanswered answers 500.
+pub struct Responder {
+    answer: Option<Answer>,
+    /// The status and text for a drop.
+    unanswered: (u16, &'static str),
+}
+
+impl Responder {
+    pub(super) fn new(answer: Answer) -> Self {
+        Self { answer: Some(answer), unanswered: (501, "The listener does not answer HTTP requests") }
+    }
+
+    /// The program has taken the request on.
+    pub(super) fn taken(mut self) -> Self {
+        self.unanswered = (500, "The listener dropped the request unanswered");
+        self
+    }
+
+    pub(super) fn listener_closes(&mut self) {
+        self.unanswered = (503, "The listener closes");
+    }
+
+    /// Sends a response: status, reason phrase (extension [`ReasonPhrase`](crate::ReasonPhrase), else the standard one), headers and
+    /// body.
+    ///
+    /// A short one travels on the control channel. One whose body is longer than 64 KiB, or is not complete at once, streams over a
+    /// rendezvous, chunk by chunk; a slow sender then slows the body down. Headers of the connection (`Content-Length`,
+    /// `Transfer-Encoding`, …) are the relay's to write, and trailers are dropped. Returns when everything was handed to the
+    /// operating system.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionLost` if the sender has gone or the way to the relay broke; the error of a body that broke off, which the sender
+    /// sees as a broken response, or as 500 if nothing was sent yet; `InvalidArgument` for a status below 200. Cancelling is the same
+    /// as a body that breaks off.
+    pub async fn send<B: Into<Body>>(self, response: Response<B>) -> Result<()> {
+        let (parts, body) = response.into_parts();
+        self.start(Response::from_parts(parts, ()))?.copy(body.into()).await
+    }
+
+    /// Begins a response whose body is written piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a status below 200; the sender gets 500.
+    pub fn start(mut self, response: Response<()>) -> Result<ResponseWriter> {
+        let (parts, ()) = response.into_parts();
+        let answer = self.answer.as_ref().ok_or_else(answered)?;
+        let head = ResponseHead::new(&parts, &answer.request_id, &answer.method, &answer.features)?;
+        let answer = self.answer.take();
+        Ok(ResponseWriter { answer, head, buffer: BytesMut::new(), rendezvous: None })
+    }
+
+    /// Tells when the sender has gone.
+    pub fn cancellation(&self) -> Cancellation {
+        self.answer().fate.cancellation()
+    }
+
+    /// The id under which the relay's logs know this request.
+    pub fn tracking_id(&self) -> &str {
+        &self.answer().request_id
+    }
+
+    fn answer(&self) -> &Answer {
+        // Taken only by the methods that consume `self`.
+        self.answer.as_ref().expect("an unanswered request has its answer")
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            let (status, text) = self.unanswered;
+            tracing::warn!(tracking_id = answer.request_id, status, "a request was dropped unanswered");
+            answer.refuse_later(status, text);
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Responder").field("tracking_id", &self.tracking_id()).finish_non_exhaustive()
+    }
+}
+
+/// Writes the body of a response. Dropping it before [`finish`](Self::finish) breaks the response off: the sender sees that, or 500 if
+/// nothing was sent yet.
+pub struct ResponseWriter {
+    answer: Option<Answer>,
+    head: ResponseHead,
+    /// What was written and not sent yet.
+    buffer: BytesMut,
+    /// Where the head was sent.
+    rendezvous: Option<Arc<Rendezvous>>,
+}
+
+impl ResponseWriter {
+    /// Writes a piece of the body. Up to 64 KiB are held back until the first [`flush`](Self::flush); behind it, and behind more than
+    /// that, every piece leaves at once. A slow sender slows this down.
+    ///
+    /// Answers to HEAD, and 204 and 304, have no body: pieces are dropped.
+    ///
+    /// # Errors
+    ///
+    /// `ConnectionLost` if the sender has gone or the way to the relay broke. Cancel-safe: a cancelled call has taken over the whole
+    /// piece or none of it.
+    pub async fn write(&mut self, data: impl Into<Bytes>) -> Result<()> {
+        let data: Bytes = data.into();
+        if data.is_empty() || !self.head.may_have_body {
+            return Ok(());
+        }
+        if self.rendezvous.is_none() && self.buffer.len() + data.len() > CONTROL_LIMIT {
+            self.stream().await?;
+        }
+        match &self.rendezvous {
+            Some(rendezvous) => {
+                rendezvous.ready().await?;
+                rendezvous.start_body(data, false)
+            }
+            None => {
+                self.buffer.extend_from_slice(&data);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends what was written so far, the head included, and waits until the operating system has it. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub async fn flush(&mut self) -> Result<()> {
+        self.stream().await?.flush().await
+    }
+
+    /// Ends the response.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write). Cancelling breaks the response off.
+    pub async fn finish(mut self) -> Result<()> {
+        let Some(rendezvous) = self.rendezvous.clone() else {
+            let mut answer = self.answer.take().ok_or_else(answered)?;
+            let mut response = self.head.message.clone();
+            let body = std::mem::take(&mut self.buffer).freeze();
+            response.body = !body.is_empty();
+            return answer.send(response, body).await;
+        };
+        if self.head.may_have_body {
+            rendezvous.ready().await?;
+            rendezvous.start_body(Bytes::new(), true)?;
+        }
+        let finished = rendezvous.finish().await;
+        self.rendezvous = None;
+        self.answer = None;
+        finished
+    }
+
+    /// Tells when the sender has gone.
+    pub fn cancellation(&self) -> Option<Cancellation> {
+        self.answer.as_ref().map(|answer| answer.fate.cancellation())
+    }
+
+    /// Writes a whole body, as it comes.
+    pub(super) async fn copy(mut self, mut body: Body) -> Result<()> {
+        let answer = self.answer.as_ref().ok_or_else(answered)?;
+        let is_short = body.size_hint().exact().is_some_and(|len| len <= CONTROL_LIMIT as u64);
+        let patience = if is_short { PATIENCE_WITH_SHORT } else { PATIENCE };
+        let mut patience = match answer.route {
+            Route::Control { .. } => answer.context.dialer.env().sleep(patience),
+            Route::Rendezvous(_) => answer.context.dialer.env().sleep(Duration::ZERO),
+        };
+        let cancellation = answer.fate.cancellation();
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = cancellation.cancelled() => return Err(sender_gone()),
+                chunk = body.chunk() => chunk?,
+                () = &mut patience, if self.rendezvous.is_none() => {
+                    self.stream().await?;
+                    continue;
+                }
+            };
+            match chunk {
+                Some(chunk) => self.write(chunk).await?,
+                None => return self.finish().await,
+            }
+        }
+    }
+
+    /// Sends the head and what waits behind it, if that was not done yet. From then on the body streams.
+    async fn stream(&mut self) -> Result<Arc<Rendezvous>> {
+        let rendezvous = match &self.rendezvous {
+            Some(rendezvous) => rendezvous.clone(),
+            None => {
+                let answer = self.answer.as_mut().ok_or_else(answered)?;
+                let rendezvous = answer.rendezvous().await?;
+                rendezvous.ready().await?;
+                rendezvous.start_head(self.head.message.to_json_for(&answer.features))?;
+                self.rendezvous = Some(rendezvous.clone());
+                rendezvous
+            }
+        };
+        if !self.buffer.is_empty() {
+            rendezvous.ready().await?;
+            rendezvous.start_body(self.buffer.split().freeze(), false)?;
+        }
+        Ok(rendezvous)
+    }
+}
+
+impl Drop for ResponseWriter {
+    fn drop(&mut self) {
+        let Some(answer) = self.answer.take() else { return };
+        // Behind a head that was sent, nothing can be said any more: the answer's end is the end of the rendezvous.
+        if self.rendezvous.is_none() {
+            answer.refuse_later(500, "The listener broke off its response");
+        }
+    }
+}
+
+impl fmt::Debug for ResponseWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseWriter").field("status", &self.head.message.status_code).finish_non_exhaustive()
+    }
+}
+
+/// The answer was taken by a call that consumed its handle.
+fn answered() -> Error {
+    Error::new(ErrorKind::Internal, "a request was answered twice")
+}
