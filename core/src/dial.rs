@@ -3,18 +3,20 @@
 use std::fmt;
 use std::time::Duration;
 
+use ::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::env::{BoxSocket, Env, Socket};
 use crate::{Error, ErrorKind, Result};
 
 mod exchange;
+mod http;
 mod proxy;
 mod tcp;
 mod tls;
 mod upgrade;
 
+pub(crate) use self::http::HttpConnector;
 pub use proxy::Proxy;
 pub(crate) use proxy::Routing;
 pub(crate) use tls::ClientTls;
@@ -54,6 +56,11 @@ impl Dialer {
 
     pub(crate) fn env(&self) -> &Env {
         &self.env
+    }
+
+    /// The program's own headers.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Opens a handshake to the namespace, with the program's own headers.
@@ -130,10 +137,7 @@ impl Handshake<'_> {
 
     async fn run(self) -> Result<Upgraded, DialError> {
         let Self { dialer, target, headers, subprotocols, unacknowledged } = self;
-        let mut socket = match dialer.routing.proxy_for(&target)? {
-            Some(proxy) => proxy.open(&dialer.env, &dialer.tls, &target).await?,
-            None => tcp::connect(&dialer.env, &target.host, target.port).await?,
-        };
+        let mut socket = dialer.open_transport(&target).await?;
         if let Some(limit) = unacknowledged {
             socket.set_user_timeout(limit);
         }

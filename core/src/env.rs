@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
+mod hyper;
 mod metered;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod cancellation;
+mod client;
 
 mod head;
 mod intake;
@@ -12,6 +13,7 @@ mod responder;
 
 pub use body::Body;
 pub use cancellation::Cancellation;
+pub(crate) use client::HttpClient;
 
 pub use head::{Mount, ReasonPhrase, RemoteAddr};
 pub(crate) use intake::Intake;

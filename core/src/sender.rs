@@ -8,18 +8,22 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::Connection;
 use crate::address::{EntityPath, RelayAddress};
 use crate::dial::DialError;
+use crate::http::{Body, HttpClient};
 use crate::link::WebSocketLink;
 use crate::listener::USER_AGENT;
 use crate::options::{Checked, Options, Target, header_map, shared_options};
 use crate::protocol::{TrackingId, headers, refusal};
-use crate::{Error, ErrorKind, Result};
+use crate::{Connection, Error, ErrorKind, Result};
 
-/// Opens [`Connection`]s to a hybrid connection. Cheap to clone; holds no connection itself.
+/// Opens [`Connection`]s to a hybrid connection and sends HTTP requests to it. Cheap to clone; clones share the connections that
+/// requests travel on.
 #[derive(Clone, Debug)]
-pub struct Sender(Arc<Checked>);
+pub struct Sender {
+    checked: Arc<Checked>,
+    http: Arc<HttpClient>,
+}
 
 impl Sender {
     /// A sender with the default options for a connection string or address.
@@ -39,7 +43,7 @@ impl Sender {
     /// Prepares a connection. Await it, or add a path, headers or sub-protocols first.
     pub fn connect(&self) -> Connect {
         Connect {
-            sender: self.0.clone(),
+            sender: self.checked.clone(),
             path: String::new(),
             query: String::new(),
             headers: Vec::new(),
@@ -49,14 +53,33 @@ impl Sender {
         }
     }
 
+    /// Sends an HTTP request to a listener of the hybrid connection and returns its response, whatever the status.
+    ///
+    /// The URI is path and query behind the hybrid connection's name, such as `/orders/7?verbose=1`. Bodies stream both ways. Requests
+    /// travel over HTTP/2 where the relay offers it, else over HTTP/1.1 connections that are kept for half a minute. The response's
+    /// reason phrase is its extension [`ReasonPhrase`](crate::ReasonPhrase).
+    ///
+    /// `connect_timeout` bounds the dial. Whether a listener answers in time is the relay's to judge (60 s, then `Timeout`); a program
+    /// that is less patient drops the future, which tells a listener behind our relay.
+    ///
+    /// # Errors
+    ///
+    /// What the relay itself refused, and not the listener: `NoListeners`, `EndpointNotFound`, `Unauthorized`, `Timeout`, `ServerBusy`,
+    /// `Rejected` for others. `ConnectionLost` if the connection broke before the response, also when the listener was lost; `Network`
+    /// and `Tls` if the relay cannot be reached; `InvalidArgument` for a URI with a host, or the method CONNECT; the error of a body
+    /// that broke off.
+    pub async fn request<B: Into<Body>>(&self, request: http::Request<B>) -> Result<http::Response<Body>> {
+        self.http.request(request.map(Into::into)).await
+    }
+
     /// The relay's address.
     pub fn address(&self) -> &RelayAddress {
-        &self.0.address
+        &self.checked.address
     }
 
     /// The hybrid connection.
     pub fn entity(&self) -> &EntityPath {
-        &self.0.entity
+        &self.checked.entity
     }
 }
 
@@ -76,7 +99,9 @@ impl SenderBuilder {
     ///
     /// `InvalidArgument` naming the option that is not usable.
     pub fn build(self) -> Result<Sender> {
-        Ok(Sender(Arc::new(self.options.check()?)))
+        let checked = Arc::new(self.options.check()?);
+        let http = Arc::new(HttpClient::new(checked.clone()));
+        Ok(Sender { checked, http })
     }
 }
 

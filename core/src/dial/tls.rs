@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls_platform_verifier::Verifier;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::env::BoxSocket;
 use crate::{Error, ErrorKind, Result};
@@ -25,6 +26,8 @@ struct Settings {
     extra_roots: Vec<CertificateDer<'static>>,
     skip_verify: bool,
     config: OnceLock<Arc<ClientConfig>>,
+    /// The same for HTTP requests, which may travel over HTTP/2.
+    http: OnceLock<Arc<ClientConfig>>,
 }
 
 impl ClientTls {
@@ -41,23 +44,37 @@ impl ClientTls {
                 return Err(Error::invalid("extra_ca_pem holds no certificate (expected -----BEGIN CERTIFICATE-----)"));
             }
         }
-        Ok(Self(Arc::new(Settings { extra_roots, skip_verify, config: OnceLock::new() })))
+        Ok(Self(Arc::new(Settings { extra_roots, skip_verify, ..Settings::default() })))
     }
 
     /// A configuration of the caller's own, taken as it is.
     pub(crate) fn from_config(config: Arc<ClientConfig>) -> Self {
-        Self(Arc::new(Settings { config: OnceLock::from(config), ..Settings::default() }))
+        Self(Arc::new(Settings {
+            config: OnceLock::from(config.clone()),
+            http: OnceLock::from(config),
+            ..Settings::default()
+        }))
     }
 
     pub(super) async fn handshake(&self, socket: BoxSocket, host: &str) -> Result<BoxSocket> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Error::invalid(format!("{host} is neither a DNS name nor an IP address")))?;
-        let connector = TlsConnector::from(self.config()?);
-        let stream = connector
-            .connect_with(name, socket, |session| session.set_buffer_limit(Some(32 * 1024)))
-            .await
-            .map_err(|error| describe(error, host))?;
+        let stream = connect(self.config()?, socket, host).await?;
         Ok(Box::new(tokio_rustls::TlsStream::from(stream)))
+    }
+
+    /// A handshake that offers HTTP/2; tells whether the server took it.
+    pub(super) async fn handshake_for_http(&self, socket: BoxSocket, host: &str) -> Result<(BoxSocket, bool)> {
+        let stream = connect(self.http_config()?, socket, host).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Box::new(tokio_rustls::TlsStream::from(stream)), is_http2))
+    }
+
+    fn http_config(&self) -> Result<Arc<ClientConfig>> {
+        if let Some(config) = self.0.http.get() {
+            return Ok(config.clone());
+        }
+        let mut made = (*self.config()?).clone();
+        made.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(self.0.http.get_or_init(|| Arc::new(made)).clone())
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>> {
@@ -67,6 +84,14 @@ impl ClientTls {
         let made = self.0.make()?;
         Ok(self.0.config.get_or_init(|| made).clone())
     }
+}
+
+async fn connect(config: Arc<ClientConfig>, socket: BoxSocket, host: &str) -> Result<TlsStream<BoxSocket>> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Error::invalid(format!("{host} is neither a DNS name nor an IP address")))?;
+    let connector = TlsConnector::from(config);
+    let handshake = connector.connect_with(name, socket, |session| session.set_buffer_limit(Some(32 * 1024)));
+    handshake.await.map_err(|error| describe(error, host))
 }
 
 impl fmt::Debug for ClientTls {

@@ -1,0 +1,115 @@
+//! Connections for HTTP requests, as hyper's client asks for them.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tower_service::Service;
+
+use super::{DialTarget, Dialer, tcp};
+use crate::env::BoxSocket;
+use crate::{Error, ErrorKind, Result};
+
+/// Dials for hyper's client, through the proxy and by the trust that the WebSockets go by.
+#[derive(Clone)]
+pub(crate) struct HttpConnector {
+    dialer: Arc<Dialer>,
+    /// How long one dial may take.
+    limit: Duration,
+}
+
+impl HttpConnector {
+    pub(crate) fn new(dialer: Dialer, limit: Duration) -> Self {
+        Self { dialer: Arc::new(dialer), limit }
+    }
+}
+
+impl Service<Uri> for HttpConnector {
+    type Response = HttpSocket;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpSocket>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { dialer, limit } = self.clone();
+        Box::pin(async move {
+            let target = DialTarget::parse(&uri.to_string())?;
+            let authority = target.authority().to_owned();
+            dialer.env.timeout(limit, dialer.open_http(target)).await.unwrap_or_else(|| {
+                let limit = limit.as_secs_f32();
+                Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
+            })
+        })
+    }
+}
+
+impl Dialer {
+    async fn open_http(&self, target: DialTarget) -> Result<HttpSocket> {
+        let socket = self.open_transport(&target).await?;
+        let (socket, is_http2) =
+            if target.tls { self.tls.handshake_for_http(socket, &target.host).await? } else { (socket, false) };
+        Ok(HttpSocket { io: TokioIo::new(socket), is_http2 })
+    }
+
+    /// A transport to the target: directly or through the proxy, without the target's own TLS.
+    pub(super) async fn open_transport(&self, target: &DialTarget) -> Result<BoxSocket> {
+        match self.routing.proxy_for(target)? {
+            Some(proxy) => proxy.open(&self.env, &self.tls, target).await,
+            None => tcp::connect(&self.env, &target.host, target.port).await,
+        }
+    }
+}
+
+/// A socket that speaks HTTP.
+pub(crate) struct HttpSocket {
+    io: TokioIo<BoxSocket>,
+    is_http2: bool,
+}
+
+impl Connection for HttpSocket {
+    fn connected(&self) -> Connected {
+        if self.is_http2 { Connected::new().negotiated_h2() } else { Connected::new() }
+    }
+}
+
+impl Read for HttpSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl Write for HttpSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
