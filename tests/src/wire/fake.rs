@@ -79,7 +79,14 @@ impl Visitor {
     }
 
     /// Answers 101 with these headers beside the needed ones.
-    pub async fn admit(mut self, headers: &[(&str, &str)]) -> Admitted {
+    pub async fn admit(self, headers: &[(&str, &str)]) -> Admitted {
+        let target = self.target.clone();
+        let stream = self.admit_raw(headers).await;
+        Admitted { ws: WebSocketStream::from_raw_socket(stream, Role::Server, None).await, target }
+    }
+
+    /// The same, for whoever looks at frames and not at messages.
+    pub async fn admit_raw(mut self, headers: &[(&str, &str)]) -> TcpStream {
         let accept = derive_accept_key(self.header("sec-websocket-key").expect("a handshake").as_bytes());
         let mut answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n"
@@ -88,8 +95,7 @@ impl Visitor {
             answer += &format!("{name}: {value}\r\n");
         }
         self.answer(&(answer + "\r\n")).await;
-        let Self { stream, target, .. } = self;
-        Admitted { ws: WebSocketStream::from_raw_socket(stream, Role::Server, None).await, target }
+        self.stream
     }
 
     /// Sends an answer as it is.

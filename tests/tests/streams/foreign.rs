@@ -99,7 +99,7 @@ async fn every_answer_but_101_finishes_a_reject() {
 }
 
 #[tokio::test]
-async fn an_http_request_is_answered_501_where_it_came() {
+async fn an_http_request_that_the_program_does_not_look_at_is_answered_501_where_it_came() {
     let fake = FakeRelay::start().await;
     let (listener, mut control) = online(&fake).await;
     let full = |address: &str| {
@@ -120,6 +120,7 @@ async fn an_http_request_is_answered_501_where_it_came() {
     for _ in 0..2 {
         control.command(full(&address)).await;
         control.send(Message::binary(b"the body".to_vec())).await;
+        drop(listener.accept().soon().await);
         check(control.message().await, control.message().await);
     }
 
@@ -129,6 +130,7 @@ async fn an_http_request_is_answered_501_where_it_came() {
     assert!(rendezvous.target.ends_with("?sb-hc-action=request&sb-hc-id=b1f3c0de"));
     rendezvous.command(full(&address)).await;
     rendezvous.send(Message::binary(b"the body".to_vec())).await;
+    drop(listener.accept().soon().await);
     check(rendezvous.message().await, rendezvous.message().await);
     assert!(matches!(rendezvous.message().await, Message::Close(Some(_))));
     assert!(listener.status().current().is_online());

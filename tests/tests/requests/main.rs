@@ -1,0 +1,8 @@
+//! Relayed HTTP as programs see it: listeners that answer, senders that ask, applications behind both.
+
+#![allow(clippy::disallowed_methods)]
+
+mod answers;
+mod common;
+mod delivery;
+mod ends;
