@@ -77,6 +77,11 @@ impl Connection {
         }))
     }
 
+    /// What it sits on, for whoever carries pieces on as they come. Nobody else may use the connection then.
+    pub(crate) fn link(&self) -> &dyn Link {
+        &*self.0.link
+    }
+
     /// The next message; `None` once the peer has closed its direction.
     ///
     /// The code and reason of the close are then known to [`peer_close`](Self::peer_close).

@@ -146,6 +146,17 @@ impl Handshake<'_> {
     }
 }
 
+/// Upgrades a socket that is open already. `uri` says where its other end believes to be.
+pub(crate) async fn upgrade_over(
+    env: &Env,
+    socket: BoxSocket,
+    uri: &str,
+    headers: HeaderMap,
+    subprotocols: &[String],
+) -> Result<Upgraded, DialError> {
+    upgrade::upgrade(env, socket, &DialTarget::parse(uri)?, headers, subprotocols).await
+}
+
 /// Why a dial failed: below HTTP, or by an HTTP answer other than 101.
 #[derive(Debug)]
 pub(crate) enum DialError {

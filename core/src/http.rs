@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod bridge;
 mod cancellation;
 mod client;
 
@@ -10,8 +11,11 @@ mod intake;
 mod rendezvous;
 mod request;
 mod responder;
+#[cfg(feature = "tower")]
+mod serve;
 
 pub use body::Body;
+pub(crate) use bridge::{bridge, handshake_headers};
 pub use cancellation::Cancellation;
 pub(crate) use client::HttpClient;
 
@@ -19,3 +23,5 @@ pub use head::{Mount, ReasonPhrase, RemoteAddr};
 pub(crate) use intake::Intake;
 pub use request::IncomingRequest;
 pub use responder::{Responder, ResponseWriter};
+#[cfg(feature = "tower")]
+pub use serve::Serve;

@@ -38,9 +38,12 @@ mod listener;
 mod options;
 pub mod protocol;
 mod sender;
+mod serving;
 pub mod token;
 pub mod ws;
 
+#[cfg(feature = "tower")]
+pub use self::http::Serve;
 pub use self::http::{Body, Cancellation, IncomingRequest, Mount, ReasonPhrase, RemoteAddr, Responder, ResponseWriter};
 pub use address::{EntityPath, RelayAddress};
 pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter, Message};

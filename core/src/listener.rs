@@ -9,6 +9,7 @@ use futures_util::Stream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::address::{EntityPath, RelayAddress};
+use crate::env::Env;
 use crate::options::{Options, Target, shared_options};
 use crate::protocol::{Features, TrackingId};
 use crate::{Error, ErrorKind, Result};
@@ -37,6 +38,7 @@ pub struct Listener(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    env: Env,
     address: RelayAddress,
     entity: EntityPath,
     queue: Arc<IncomingQueue>,
@@ -99,6 +101,10 @@ impl Listener {
     /// The hybrid connection.
     pub fn entity(&self) -> &EntityPath {
         &self.0.entity
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.0.env
     }
 
     /// Goes offline: tells the relay, wakes every waiting [`accept`](Self::accept) and rejects senders that wait unaccepted.
@@ -206,6 +212,7 @@ impl ListenerBuilder {
         let (closing, closing_seen) = watch::channel(false);
         let (opened, outcome) = oneshot::channel();
         let listener = Listener(Arc::new(Inner {
+            env: env.clone(),
             address: checked.address.clone(),
             entity: checked.entity.clone(),
             queue: queue.clone(),

@@ -17,6 +17,11 @@ use crate::{Error, Result};
 pub struct Mount(String);
 
 impl Mount {
+    #[cfg(feature = "tower")]
+    pub(super) fn new(path: String) -> Self {
+        Self(path)
+    }
+
     /// The path, percent-encoded as the sender wrote it: `/hyco`.
     pub fn as_str(&self) -> &str {
         &self.0

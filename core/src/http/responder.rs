@@ -96,7 +96,7 @@ impl Responder {
 
 impl Drop for Responder {
     fn drop(&mut self) {
-        if let Some(answer) = self.answer.take() {
+        if let Some(answer) = self.answer.take().filter(|answer| !answer.fate.cancellation().is_cancelled()) {
             let (status, text) = self.unanswered;
             tracing::warn!(tracking_id = answer.request_id, status, "a request was dropped unanswered");
             answer.refuse_later(status, text);
@@ -240,7 +240,7 @@ impl Drop for ResponseWriter {
     fn drop(&mut self) {
         let Some(answer) = self.answer.take() else { return };
         // Behind a head that was sent, nothing can be said any more: the answer's end is the end of the rendezvous.
-        if self.rendezvous.is_none() {
+        if self.rendezvous.is_none() && !answer.fate.cancellation().is_cancelled() {
             answer.refuse_later(500, "The listener broke off its response");
         }
     }

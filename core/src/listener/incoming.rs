@@ -208,6 +208,23 @@ impl IncomingConnect {
         outcome
     }
 
+    /// The settings of the listener's links.
+    pub(crate) fn link_settings(&self) -> WebSocketSettings {
+        self.answer.context.link
+    }
+
+    /// Another link as the other half of what this connect becomes.
+    pub(crate) fn joined_with(&self, link: WebSocketLink, subprotocol: Option<String>) -> Connection {
+        let context = &self.answer.context;
+        Connection::new(
+            context.dialer.env().clone(),
+            link,
+            context.connection,
+            subprotocol,
+            self.tracking_id().to_owned(),
+        )
+    }
+
     fn accept_message(&self) -> &Accept {
         // Taken only by the methods that consume `self`.
         self.answer.accept.as_ref().expect("an unanswered connect has its message")

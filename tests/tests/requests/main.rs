@@ -6,3 +6,4 @@ mod answers;
 mod common;
 mod delivery;
 mod ends;
+mod round;
