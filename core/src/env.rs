@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -103,6 +104,10 @@ pub trait Environment: Send + Sync + 'static {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>>;
     /// Opens a connection to `address`.
     fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>>;
+    /// Opens a connection to a Unix domain socket. Without an implementation there are none.
+    fn dial_unix(&self, _path: &Path) -> BoxFuture<io::Result<BoxSocket>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
     /// Binds a listening address; port 0 takes any free port.
     fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>>;
     /// The environment variable of this name, if it is set and UTF-8. Without an implementation there are none.
@@ -193,6 +198,11 @@ impl Env {
     /// Opens a connection to `address`.
     pub async fn dial(&self, address: SocketAddr) -> io::Result<BoxSocket> {
         self.0.dial(address).await
+    }
+
+    /// Opens a connection to a Unix domain socket.
+    pub async fn dial_unix(&self, path: &Path) -> io::Result<BoxSocket> {
+        self.0.dial_unix(path).await
     }
 
     /// Binds a listening address; port 0 takes any free port.

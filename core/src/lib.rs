@@ -32,6 +32,7 @@ mod connection_string;
 mod dial;
 pub mod env;
 mod error;
+mod forward;
 mod http;
 mod link;
 mod listener;
@@ -50,6 +51,7 @@ pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter,
 pub use connection_string::ConnectionString;
 pub use dial::Proxy;
 pub use error::{Error, ErrorKind, Result};
+pub use forward::Forwarder;
 pub use listener::{AcceptConnect, Incoming, IncomingConnect, Listener, ListenerBuilder, Status, StatusWatcher};
 pub use options::Target;
 pub use protocol::Features;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Authority;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -23,11 +24,18 @@ pub(crate) struct HttpConnector {
     dialer: Arc<Dialer>,
     /// How long one dial may take.
     limit: Duration,
+    http2: bool,
 }
 
 impl HttpConnector {
     pub(crate) fn new(dialer: Dialer, limit: Duration) -> Self {
-        Self { dialer: Arc::new(dialer), limit }
+        Self { dialer: Arc::new(dialer), limit, http2: true }
+    }
+
+    /// Does not offer HTTP/2.
+    pub(crate) fn http1_only(mut self) -> Self {
+        self.http2 = false;
+        self
     }
 }
 
@@ -41,11 +49,11 @@ impl Service<Uri> for HttpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { dialer, limit } = self.clone();
+        let Self { dialer, limit, http2 } = self.clone();
         Box::pin(async move {
             let target = DialTarget::parse(&uri.to_string())?;
             let authority = target.authority().to_owned();
-            dialer.env.timeout(limit, dialer.open_http(target)).await.unwrap_or_else(|| {
+            dialer.env.timeout(limit, dialer.open_http(target, http2)).await.unwrap_or_else(|| {
                 let limit = limit.as_secs_f32();
                 Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
             })
@@ -54,11 +62,27 @@ impl Service<Uri> for HttpConnector {
 }
 
 impl Dialer {
-    async fn open_http(&self, target: DialTarget) -> Result<HttpSocket> {
+    async fn open_http(&self, target: DialTarget, http2: bool) -> Result<HttpSocket> {
         let socket = self.open_transport(&target).await?;
-        let (socket, is_http2) =
-            if target.tls { self.tls.handshake_for_http(socket, &target.host).await? } else { (socket, false) };
+        let (socket, is_http2) = match (target.tls, http2) {
+            (true, true) => self.tls.handshake_for_http(socket, &target.host).await?,
+            (true, false) => (self.tls.handshake(socket, &target.host).await?, false),
+            (false, _) => (socket, false),
+        };
         Ok(HttpSocket { io: TokioIo::new(socket), is_http2 })
+    }
+
+    /// A socket to a server, with TLS or without.
+    pub(crate) async fn open_socket(&self, tls: bool, authority: &Authority) -> Result<BoxSocket> {
+        let scheme = if tls { "https" } else { "http" };
+        let target = DialTarget::parse(&format!("{scheme}://{authority}/"))?;
+        let socket = self.open_transport(&target).await?;
+        if tls { self.tls.handshake(socket, &target.host).await } else { Ok(socket) }
+    }
+
+    /// A TCP connection.
+    pub(crate) async fn open_tcp(&self, host: &str, port: u16) -> Result<BoxSocket> {
+        tcp::connect(&self.env, host, port).await
     }
 
     /// A transport to the target: directly or through the proxy, without the target's own TLS.

@@ -14,6 +14,9 @@ use tokio::task::AbortHandle;
 
 use super::{Acceptor, BoxFuture, BoxSocket, Environment, Socket};
 
+#[cfg(unix)]
+mod unix;
+
 pub(super) struct System;
 
 impl Environment for System {
@@ -45,6 +48,12 @@ impl Environment for System {
 
     fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>> {
         Box::pin(async move { TcpSocket::boxed(TcpStream::connect(address).await?, address) })
+    }
+
+    #[cfg(unix)]
+    fn dial_unix(&self, path: &std::path::Path) -> BoxFuture<io::Result<BoxSocket>> {
+        let path = path.to_owned();
+        Box::pin(async move { Ok(unix::UnixSocket::boxed(tokio::net::UnixStream::connect(path).await?)) })
     }
 
     fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>> {
