@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,18 +24,62 @@ pub(crate) struct HttpConnector {
     dialer: Arc<Dialer>,
     /// How long one dial may take.
     limit: Duration,
-    http2: bool,
+    versions: Versions,
+    /// A socket that was opened to see which version its other end speaks.
+    spare: Arc<Mutex<Option<HttpSocket>>>,
+}
+
+/// What a server is offered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Versions {
+    Both,
+    Http1,
+    /// Offers both and takes HTTP/2 only.
+    Http2,
 }
 
 impl HttpConnector {
     pub(crate) fn new(dialer: Dialer, limit: Duration) -> Self {
-        Self { dialer: Arc::new(dialer), limit, http2: true }
+        Self { dialer: Arc::new(dialer), limit, versions: Versions::Both, spare: Arc::default() }
     }
 
     /// Does not offer HTTP/2.
     pub(crate) fn http1_only(mut self) -> Self {
-        self.http2 = false;
+        self.versions = Versions::Http1;
         self
+    }
+
+    /// Fails where HTTP/2 is not taken.
+    pub(crate) fn http2_only(mut self) -> Self {
+        self.versions = Versions::Http2;
+        self
+    }
+
+    /// Opens a socket, tells whether HTTP/2 is spoken on it, and keeps it for the next that asks: a clone, too.
+    pub(crate) async fn probe(&self, uri: &Uri) -> Result<bool> {
+        let socket = self.clone().dial(uri).await?;
+        let is_http2 = socket.is_http2;
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        Ok(is_http2)
+    }
+
+    async fn dial(self, uri: &Uri) -> Result<HttpSocket> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let fits = |socket: &HttpSocket| socket.is_http2 == (self.versions == Versions::Http2);
+        if let Some(socket) = spare.filter(|socket| self.versions != Versions::Both && fits(socket)) {
+            return Ok(socket);
+        }
+        let Self { dialer, limit, versions, .. } = self;
+        let target = DialTarget::parse(&uri.to_string())?;
+        let authority = target.authority().to_owned();
+        let socket = dialer.env.timeout(limit, dialer.open_http(target, versions)).await.unwrap_or_else(|| {
+            let limit = limit.as_secs_f32();
+            Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
+        })?;
+        if versions == Versions::Http2 && !socket.is_http2 {
+            return Err(Error::new(ErrorKind::Network, format!("{authority} does not speak HTTP/2 any more")));
+        }
+        Ok(socket)
     }
 }
 
@@ -49,24 +93,17 @@ impl Service<Uri> for HttpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { dialer, limit, http2 } = self.clone();
-        Box::pin(async move {
-            let target = DialTarget::parse(&uri.to_string())?;
-            let authority = target.authority().to_owned();
-            dialer.env.timeout(limit, dialer.open_http(target, http2)).await.unwrap_or_else(|| {
-                let limit = limit.as_secs_f32();
-                Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
-            })
-        })
+        let connector = self.clone();
+        Box::pin(async move { connector.dial(&uri).await })
     }
 }
 
 impl Dialer {
-    async fn open_http(&self, target: DialTarget, http2: bool) -> Result<HttpSocket> {
+    async fn open_http(&self, target: DialTarget, versions: Versions) -> Result<HttpSocket> {
         let socket = self.open_transport(&target).await?;
-        let (socket, is_http2) = match (target.tls, http2) {
-            (true, true) => self.tls.handshake_for_http(socket, &target.host).await?,
-            (true, false) => (self.tls.handshake(socket, &target.host).await?, false),
+        let (socket, is_http2) = match (target.tls, versions) {
+            (true, Versions::Both | Versions::Http2) => self.tls.handshake_for_http(socket, &target.host).await?,
+            (true, Versions::Http1) => (self.tls.handshake(socket, &target.host).await?, false),
             (false, _) => (socket, false),
         };
         Ok(HttpSocket { io: TokioIo::new(socket), is_http2 })

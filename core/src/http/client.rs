@@ -9,7 +9,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
 
 use super::body::Body;
 use super::head::ReasonPhrase;
@@ -19,15 +18,11 @@ use crate::options::Checked;
 use crate::protocol::{headers, refusal};
 use crate::{Error, ErrorKind, Result};
 
+mod pool;
 mod tokens;
 
+use pool::Pool;
 use tokens::Tokens;
-
-/// How long a connection is kept for the next request.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// HTTP/2 connections with a request under way are asked for a sign of life after this long, and have as long again.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// How much of a refusal's body is read for its explanation, and for how long.
 const REFUSAL_LIMIT: usize = 64 * 1024;
@@ -35,29 +30,25 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct HttpClient {
     checked: Arc<Checked>,
-    client: Client<HttpConnector, Body>,
+    pool: Pool,
     tokens: Option<Tokens>,
 }
 
 impl HttpClient {
     pub(crate) fn new(checked: Arc<Checked>) -> Self {
         let env = checked.dialer.env();
-        let client = Client::builder(env.clone())
-            .timer(env.clone())
-            .pool_timer(env.clone())
-            .pool_idle_timeout(IDLE)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .http2_keep_alive_timeout(KEEP_ALIVE)
-            .build(HttpConnector::new(checked.dialer.clone(), checked.connect_timeout));
+        let connector = HttpConnector::new(checked.dialer.clone(), checked.connect_timeout);
+        let pool = Pool::new(env, connector, !checked.address.is_plaintext());
         let tokens = checked.credential.clone().map(|credential| {
             Tokens::new(env.clone(), credential, checked.address.audience(), checked.connect_timeout)
         });
-        Self { checked, client, tokens }
+        Self { checked, pool, tokens }
     }
 
     pub(crate) async fn request(&self, request: Request<Body>) -> Result<Response<Body>> {
         let request = self.prepare(request).await?;
-        let response = self.client.request(request).await.map_err(|error| self.failed(error))?;
+        let client = self.pool.client(request.uri()).await?;
+        let response = client.request(request).await.map_err(|error| self.failed(error))?;
         if self.is_relays(&response) { Err(self.refused(response).await) } else { Ok(from_listener(response)) }
     }
 
@@ -149,6 +140,9 @@ impl HttpClient {
     }
 
     fn failed(&self, error: hyper_util::client::legacy::Error) -> Error {
+        if error.is_connect() {
+            self.pool.forget(!self.checked.address.is_plaintext());
+        }
         let mut source: Option<&(dyn StdError + 'static)> = Some(&error);
         while let Some(cause) = source {
             if let Some(ours) = cause.downcast_ref::<Error>() {
