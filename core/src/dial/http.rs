@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use http::uri::Authority;
@@ -18,6 +18,9 @@ use super::{DialTarget, Dialer, tcp};
 use crate::env::BoxSocket;
 use crate::{Error, ErrorKind, Result};
 
+/// A spare socket that is older may have been closed by its other end.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// Dials for hyper's client, through the proxy and by the trust that the WebSockets go by.
 #[derive(Clone)]
 pub(crate) struct HttpConnector {
@@ -25,8 +28,8 @@ pub(crate) struct HttpConnector {
     /// How long one dial may take.
     limit: Duration,
     versions: Versions,
-    /// A socket that was opened to see which version its other end speaks.
-    spare: Arc<Mutex<Option<HttpSocket>>>,
+    /// A socket that was opened to see which version its other end speaks, and when.
+    spare: Arc<Mutex<Option<(HttpSocket, Instant)>>>,
 }
 
 /// What a server is offered.
@@ -59,14 +62,21 @@ impl HttpConnector {
     pub(crate) async fn probe(&self, uri: &Uri) -> Result<bool> {
         let socket = self.clone().dial(uri).await?;
         let is_http2 = socket.is_http2;
-        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some((socket, self.dialer.env.now()));
         Ok(is_http2)
     }
 
     async fn dial(self, uri: &Uri) -> Result<HttpSocket> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let fits = |socket: &HttpSocket| socket.is_http2 == (self.versions == Versions::Http2);
-        if let Some(socket) = spare.filter(|socket| self.versions != Versions::Both && fits(socket)) {
+        let fits = |socket: &HttpSocket| match self.versions {
+            Versions::Both => false,
+            Versions::Http1 => !socket.is_http2,
+            Versions::Http2 => socket.is_http2,
+        };
+        if let Some((socket, opened)) = spare
+            && fits(&socket)
+            && self.dialer.env.now().saturating_duration_since(opened) < FRESH
+        {
             return Ok(socket);
         }
         let Self { dialer, limit, versions, .. } = self;

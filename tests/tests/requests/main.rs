@@ -3,7 +3,9 @@
 #![allow(clippy::disallowed_methods)]
 
 mod answers;
+mod application;
 mod common;
 mod delivery;
 mod ends;
+mod forward;
 mod round;
