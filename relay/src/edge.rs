@@ -25,12 +25,10 @@ mod handshake;
 mod health;
 mod http;
 mod proxy;
-mod timer;
 
 pub(crate) use accept::accept;
 pub(crate) use body::{Body, CutOff};
 pub(crate) use handshake::{Handshake, offered_subprotocols};
-pub(crate) use timer::EnvTimer;
 
 /// What cannot stand in a path as it is; names of hybrid connections hold little of it.
 const HOST_LABEL: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#');

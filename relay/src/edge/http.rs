@@ -8,7 +8,7 @@ use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 
-use super::{Body, EnvTimer};
+use super::Body;
 use crate::node::Node;
 
 /// What hyper needs beside the header block for the request line and its own work.
@@ -30,7 +30,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(30);
 /// HTTP/1.1, the only one with WebSockets.
 pub(super) fn http1(node: &Node) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(EnvTimer(node.env.clone()));
+    http.timer(node.env.clone());
     // `answer` dates what it sends by the environment's clock.
     http.auto_date_header(false);
     http.header_read_timeout(node.config().timings.header_read);
@@ -41,7 +41,7 @@ pub(super) fn http1(node: &Node) -> http1::Builder {
 /// HTTP/2. The library's limits against floods of resets are on.
 pub(super) fn http2(node: &Arc<Node>) -> http2::Builder<Tasks> {
     let mut http = http2::Builder::new(Tasks(node.clone()));
-    http.timer(EnvTimer(node.env.clone()));
+    http.timer(node.env.clone());
     http.auto_date_header(false);
     http.max_concurrent_streams(STREAMS);
     http.max_header_list_size(HEADER_LIST);

@@ -14,7 +14,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
-use crate::edge::EnvTimer;
 use crate::node::Node;
 
 /// Scrapers at once; more wait in the system's queue.
@@ -57,7 +56,7 @@ pub(crate) async fn scrape(node: Arc<Node>, mut acceptor: Box<dyn Acceptor>) {
 
 async fn serve(node: Arc<Node>, socket: BoxSocket) {
     let mut http = http1::Builder::new();
-    http.timer(EnvTimer(node.env.clone()));
+    http.timer(node.env.clone());
     http.auto_date_header(false);
     http.header_read_timeout(HEADER_READ);
     let service = service_fn(|request| {
