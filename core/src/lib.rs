@@ -23,6 +23,28 @@
 //! # }
 //! ```
 //!
+//! HTTP requests are relayed as well: a listener answers an [`Incoming::Request`], or serves a whole application with
+//! [`Listener::forward`] and, with the feature `tower`, `Listener::serve`; a sender asks with [`Sender::request`].
+//!
+//! ```no_run
+//! # async fn example(listener: hybridrelay::Listener, sender: hybridrelay::Sender) -> hybridrelay::Result<()> {
+//! use hybridrelay::Incoming;
+//!
+//! // Where the listener is:
+//! if let Some(Incoming::Request(request)) = listener.accept().await? {
+//!     let (request, responder) = request.into_parts();
+//!     let text = format!("you asked for {}", request.uri());
+//!     responder.send(http::Response::new(text)).await?;
+//! }
+//!
+//! // Anywhere else:
+//! let request = http::Request::get("/orders/7?verbose=1").body(()).expect("a request");
+//! let response = sender.request(request).await?;
+//! println!("{} {:?}", response.status(), response.into_body().bytes(1 << 20).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Streams, limits, ends and cancellation are described at [`Connection`], [`Listener`] and [`Sender`]; every failure is an
 //! [`Error`] with an [`ErrorKind`], the relay's own reason and a tracking id.
 

@@ -125,8 +125,19 @@ fn reason_phrase(parts: &response::Parts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use http::Response;
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn nothing_a_relay_sends_panics_and_nothing_is_lost(text: String, path in "(/[a-zA-Z0-9%._~-]{0,9}){0,4}") {
+            let entity: EntityPath = "hyco".parse().unwrap();
+            let _ = Target::parse(&text, &entity).uri();
+            let parsed = Target::parse(&format!("/hyco{path}"), &entity);
+            prop_assert_eq!((parsed.mount.as_str(), &parsed.path), ("/hyco", &path));
+        }
+    }
 
     #[test]
     fn a_target_is_taken_apart_behind_the_entity() {

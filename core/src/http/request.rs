@@ -18,7 +18,8 @@ use crate::{EntityPath, Error, Result};
 ///
 /// Dropping it whole answers 501: the program does not serve requests. A [`Responder`] that is dropped answers 500.
 pub struct IncomingRequest {
-    request: Request<Body>,
+    /// Boxed, so that a queue of senders is not made of the largest of them.
+    request: Box<Request<Body>>,
     target: Target,
     responder: Responder,
 }
@@ -29,7 +30,7 @@ impl IncomingRequest {
     /// Its URI is path and query behind the hybrid connection's name, at least `/`, byte for byte as the sender wrote it if the relay
     /// can tell (ours can). Extensions: [`Mount`], [`RemoteAddr`] and [`Cancellation`].
     pub fn into_parts(self) -> (Request<Body>, Responder) {
-        (self.request, self.responder.taken())
+        (*self.request, self.responder.taken())
     }
 
     /// The method.
@@ -72,6 +73,11 @@ impl IncomingRequest {
         self.responder.cancellation()
     }
 
+    /// Waits until the sender has gone; see [`Cancellation`]. Cancel-safe.
+    pub async fn cancelled(&self) {
+        self.responder.cancelled().await;
+    }
+
     /// The listener closes before the program has taken this request.
     pub(crate) fn listener_closes(&mut self) {
         self.responder.listener_closes();
@@ -103,7 +109,7 @@ impl IncomingRequest {
         if let Some(remote) = head.remote {
             extensions.insert(RemoteAddr(remote));
         }
-        Ok(Self { request, target, responder: Responder::new(answer) })
+        Ok(Self { request: Box::new(request), target, responder: Responder::new(answer) })
     }
 }
 

@@ -1,12 +1,12 @@
 //! What answers a request.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::Body as _;
-use std::sync::Arc;
 
 use super::answer::{Answer, Route};
 use super::body::{Body, sender_gone};
@@ -81,6 +81,11 @@ impl Responder {
     /// Tells when the sender has gone.
     pub fn cancellation(&self) -> Cancellation {
         self.answer().fate.cancellation()
+    }
+
+    /// Waits until the sender has gone; see [`Cancellation`]. Cancel-safe.
+    pub async fn cancelled(&self) {
+        self.cancellation().cancelled().await;
     }
 
     /// The id under which the relay's logs know this request.
