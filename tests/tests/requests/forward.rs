@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use hybridrelay::{Body, ErrorKind, Forwarder, ReasonPhrase, Sender};
 use hybridrelay_relay::LocalRelay;
 use hybridrelay_tests::wire::Soon;
-use hybridrelay_tests::wire::setup::{plain, plain_and_tls};
+use hybridrelay_tests::wire::setup::{plain, plain_and_tls, tls};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -223,6 +223,27 @@ async fn an_application_behaves_the_same_behind_it() {
         let refused = sender.connect().path("/ws/closed").soon().await.unwrap_err();
         assert_eq!((refused.status(), refused.reason()), (Some(403), Some("Forbidden")));
     }
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_trusted_by_its_certificate() {
+    // A second relay is a server with a certificate of its own authority; it asks whoever comes for a token.
+    let server = tls().await;
+    let url = format!("https://{}", server.address().authority());
+    let pem = server.ca_pem().unwrap().to_owned();
+    let relay = plain().await;
+    let sender = forwarding(&relay, &url, |forwarder| forwarder.extra_ca_pem(pem)).await;
+    let response = sender.request(get("/x")).soon().await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let explanation = response.into_body().bytes(LIMIT).soon().await.unwrap();
+    assert!(String::from_utf8_lossy(&explanation).contains("TokenMissingOrInvalid"));
+    assert_eq!(sender.connect().path("/x").soon().await.unwrap_err().status(), Some(401));
+
+    let relay = plain().await;
+    let sender = forwarding(&relay, &url, |forwarder| forwarder).await;
+    let response = sender.request(get("/x")).soon().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert!(response.extensions().get::<ReasonPhrase>().unwrap().0.contains("TLS handshake"));
 }
 
 /// Reads to the end and answers behind it.

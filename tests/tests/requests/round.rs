@@ -11,6 +11,8 @@ use hybridrelay::{Body, Error, ErrorKind, Listener, ReasonPhrase, RemoteAddr, Re
 use hybridrelay_relay::LocalRelay;
 use hybridrelay_tests::wire::Soon;
 use hybridrelay_tests::wire::setup::{self, HYCO, plain, plain_and_tls, tls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::common::{LIMIT, incoming};
@@ -332,4 +334,40 @@ async fn a_listener_at_its_limit_says_so_to_the_sender() {
     }
     responder.send(Response::new("x")).soon().await.unwrap();
     assert_eq!(first.soon().await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn requests_go_through_the_proxy() {
+    for relay in plain_and_tls().await {
+        let listener = setup::listener(&relay, HYCO).soon().await.unwrap();
+        answer(&listener, |_, responder| async move {
+            responder.send(Response::new("through")).soon().await.unwrap();
+        });
+        let proxy = TcpListener::bind("127.0.0.1:0").soon().await.unwrap();
+        let url = format!("http://user:s3cret@{}", proxy.local_addr().unwrap());
+        let tunnels = Arc::new(AtomicUsize::new(0));
+        let (counter, to) = (tunnels.clone(), relay.local_addr());
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = proxy.accept().await {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().soon().await.unwrap());
+                }
+                assert!(
+                    head.starts_with(b"CONNECT ")
+                        && head.to_ascii_lowercase().windows(26).any(|at| at == b"proxy-authorization: basic")
+                );
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").soon().await.unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+                let mut server = TcpStream::connect(to).soon().await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+            }
+        });
+        let sender = setup::sender(&relay, HYCO).proxy(hybridrelay::Proxy::url(url).unwrap()).build().unwrap();
+        for _ in 0..3 {
+            let response = sender.request(Request::get("/").body(()).unwrap()).soon().await.unwrap();
+            assert_eq!(response.into_body().bytes(99).soon().await.unwrap(), "through");
+        }
+        assert_eq!(tunnels.load(Ordering::SeqCst), 1, "one connection for all of them");
+    }
 }

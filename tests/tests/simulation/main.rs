@@ -8,6 +8,7 @@ mod network;
 mod proxy;
 mod raw;
 mod reconnect;
+mod requests;
 mod revocation;
 mod silence;
 mod stall;

@@ -432,6 +432,11 @@ fn handles_move_between_threads_and_outlive_what_made_them() {
     shared::<ListenerBuilder>();
     shared::<Incoming>();
     shared::<IncomingConnect>();
+    shared::<hybridrelay::IncomingRequest>();
+    shared::<hybridrelay::Responder>();
+    shared::<hybridrelay::ResponseWriter>();
+    shared::<hybridrelay::Cancellation>();
+    shared::<hybridrelay::Body>();
     shared::<Connection>();
     shared::<ConnectionReader>();
     shared::<ConnectionWriter>();
