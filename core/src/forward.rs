@@ -179,16 +179,15 @@ impl Forward {
     async fn connect(&self, connect: IncomingConnect, unanswered: Unanswered) {
         let tracking_id = connect.tracking_id().to_owned();
         let forwarded = match self.upstream.http() {
-            Some(_) => self.websocket(connect).await,
-            None => self.bytes(connect).await,
+            Some(_) => self.websocket(connect, unanswered).await,
+            None => self.bytes(connect, unanswered).await,
         };
-        drop(unanswered);
         if let Err(error) = forwarded {
             tracing::debug!(tracking_id, %error, "a forwarded connection ended by an error");
         }
     }
 
-    async fn websocket(&self, connect: IncomingConnect) -> Result<()> {
+    async fn websocket(&self, connect: IncomingConnect, unanswered: Unanswered) -> Result<()> {
         let place = Place::of_connect(&connect, self.rewriting.strip);
         let socket = match self.upstream.dial().await {
             Ok(socket) => socket,
@@ -198,15 +197,22 @@ impl Forward {
         self.rewriting.request(&mut headers, connect.remote_addr().map(|remote| remote.ip()), &place.mount);
         let uri = self.upstream.websocket_uri(&place, connect.headers().get(header::HOST))?;
         let settings = connect.link_settings();
-        bridge(self.upstream.env(), connect, socket, &uri, headers, settings).await
+        let bridge = bridge(self.upstream.env(), connect, socket, &uri, headers, settings).await?;
+        // A stop does not wait for what was accepted.
+        drop(unanswered);
+        match bridge {
+            Some(bridge) => bridge.carry().await,
+            None => Ok(()),
+        }
     }
 
-    async fn bytes(&self, connect: IncomingConnect) -> Result<()> {
+    async fn bytes(&self, connect: IncomingConnect, unanswered: Unanswered) -> Result<()> {
         let mut socket = match self.upstream.dial().await {
             Ok(socket) => socket,
             Err(error) => return unreachable(connect, error).await,
         };
         let mut stream = connect.accept().await?.into_stream()?;
+        drop(unanswered);
         let copied = tokio::io::copy_bidirectional_with_sizes(&mut stream, &mut socket, 64 * 1024, 64 * 1024).await;
         if copied.is_err() {
             stream.connection().abort();

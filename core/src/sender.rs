@@ -56,7 +56,8 @@ impl Sender {
     /// Sends an HTTP request to a listener of the hybrid connection and returns its response, whatever the status.
     ///
     /// The URI is path and query behind the hybrid connection's name, such as `/orders/7?verbose=1`. Bodies stream both ways. Requests
-    /// travel over HTTP/2 where the relay offers it, else over HTTP/1.1 connections that are kept for half a minute. The response's
+    /// travel over HTTP/2 where the relay offers it, else over HTTP/1.1, where each that is under way has a connection of its own; idle ones
+    /// are kept for half a minute. The response's
     /// reason phrase is its extension [`ReasonPhrase`](crate::ReasonPhrase).
     ///
     /// `connect_timeout` bounds the dial. Whether a listener answers in time is the relay's to judge (60 s, then `Timeout`); a program

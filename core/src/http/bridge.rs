@@ -10,8 +10,14 @@ use crate::link::{WebSocketLink, WebSocketSettings};
 use crate::protocol::refusal;
 use crate::{Connection, IncomingConnect, Result};
 
-/// Offers a sender to the server at the other end of `socket` and joins both if the server upgrades; else the sender is rejected with
-/// the server's status and reason.
+/// A sender and a server that have both agreed.
+pub(crate) struct Bridge {
+    sender: Connection,
+    server: Connection,
+}
+
+/// Offers a sender to the server at the other end of `socket`. If the server does not upgrade, the sender is rejected with its status
+/// and reason, and there is nothing to carry.
 ///
 /// `uri` is where the server believes to be, with the path and query that it sees.
 pub(crate) async fn bridge(
@@ -21,14 +27,15 @@ pub(crate) async fn bridge(
     uri: &Uri,
     headers: HeaderMap,
     settings: WebSocketSettings,
-) -> Result<()> {
+) -> Result<Option<Bridge>> {
     let offered: Vec<String> = connect.subprotocols().map(str::to_owned).collect();
     let upgraded = match upgrade_over(env, socket, &uri.to_string(), headers, &offered).await {
         Ok(upgraded) => upgraded,
         Err(DialError::Refused(refused)) => {
             // Everything that is not the 101 that was asked for is a refusal, also a page.
             let status = if refused.status < 300 { 400 } else { refused.status };
-            return connect.reject(status, &refusal::sanitize_reason(&refused.reason)).await;
+            connect.reject(status, &refusal::sanitize_reason(&refused.reason)).await?;
+            return Ok(None);
         }
         Err(DialError::Failed(error)) => {
             connect.reject(502, &refusal::sanitize_reason(&error.to_string())).await?;
@@ -38,7 +45,21 @@ pub(crate) async fn bridge(
     let server = WebSocketLink::start(env, upgraded.socket, upgraded.read_buf, settings);
     let server = connect.joined_with(server, upgraded.subprotocol.clone());
     let sender = connect.accept().subprotocol(upgraded.subprotocol).await?;
-    join(&sender, &server).await
+    Ok(Some(Bridge { sender, server }))
+}
+
+impl Bridge {
+    /// Carries everything both ways, closes with their codes and reasons included, until both have closed. What breaks one breaks the
+    /// other.
+    pub(crate) async fn carry(self) -> Result<()> {
+        let Self { sender, server } = self;
+        let carried = tokio::try_join!(carry(&sender, &server), carry(&server, &sender));
+        if carried.is_err() {
+            sender.abort();
+            server.abort();
+        }
+        carried.map(|((), ())| ())
+    }
 }
 
 /// The sender's headers as a server gets them: those of the handshake itself are made anew.
@@ -55,17 +76,6 @@ pub(crate) fn handshake_headers(connect: &IncomingConnect) -> HeaderMap {
         headers.remove(name);
     }
     headers
-}
-
-/// Carries everything both ways, closes with their codes and reasons included, until both have closed. What breaks one breaks the
-/// other.
-async fn join(one: &Connection, other: &Connection) -> Result<()> {
-    let joined = tokio::try_join!(carry(one, other), carry(other, one));
-    if joined.is_err() {
-        one.abort();
-        other.abort();
-    }
-    joined.map(|((), ())| ())
 }
 
 async fn carry(from: &Connection, to: &Connection) -> Result<()> {

@@ -138,7 +138,7 @@ where
 }
 
 /// Lets the service upgrade a socket of its own, whose other end is bridged to the sender.
-async fn upgrade<S, B>(env: Env, service: S, connect: IncomingConnect, _unanswered: Unanswered)
+async fn upgrade<S, B>(env: Env, service: S, connect: IncomingConnect, unanswered: Unanswered)
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -168,7 +168,13 @@ where
     let headers = handshake_headers(&connect);
     let bridged = async {
         let uri = uri(&connect)?;
-        bridge(&env, connect, Box::new(socket), &uri, headers, settings).await
+        let bridge = bridge(&env, connect, Box::new(socket), &uri, headers, settings).await?;
+        // A stop does not wait for what was accepted.
+        drop(unanswered);
+        match bridge {
+            Some(bridge) => bridge.carry().await,
+            None => Ok(()),
+        }
     };
     if let Err(error) = bridged.await {
         tracing::debug!(tracking_id, %error, "a relayed WebSocket ended by an error");

@@ -294,13 +294,15 @@ async fn a_graceful_stop_finishes_what_is_under_way_and_refuses_what_comes() {
             }
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = listener.serve(Router::new().route("/slow", get(slow))).with_graceful_shutdown(async {
+        let application = Router::new().route("/slow", get(slow)).route("/ws", any(chat));
+        let serving = listener.serve(application).with_graceful_shutdown(async {
             let _ = stopped.await;
         });
         let serving = tokio::spawn(serving.into_future());
         let ask =
             |sender: Sender| tokio::spawn(async move { sender.request(Request::get("/slow").body(()).unwrap()).await });
         let under_way = ask(sender.clone());
+        let (mut socket, _) = Way::Relayed(sender.clone()).websocket("chat.v2").await;
         is_asked.clone().wait_for(|count| *count == 1).soon().await.unwrap();
         stop.send(()).unwrap();
         // The stop is seen by and by: what comes before it is served.
@@ -320,5 +322,6 @@ async fn a_graceful_stop_finishes_what_is_under_way_and_refuses_what_comes() {
         assert_eq!(text(under_way.soon().await.unwrap().unwrap()).await, "finished");
         serving.soon().await.unwrap().unwrap();
         assert!(listener.accept().soon().await.unwrap().is_none(), "the listener has closed");
+        assert_eq!(socket.echo("still here".into()).await, "still here".into());
     }
 }
