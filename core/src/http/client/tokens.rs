@@ -1,7 +1,7 @@
 //! The token of a sender's requests, kept until it should be renewed.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
 use tokio::sync::Semaphore;
@@ -23,7 +23,8 @@ pub(super) struct Tokens {
 
 struct Current {
     header: HeaderValue,
-    renew_at: Instant,
+    /// By whichever clock comes first: the wall clock runs on while a machine sleeps.
+    renew_at: (Instant, SystemTime),
 }
 
 impl Tokens {
@@ -58,14 +59,17 @@ impl Tokens {
 
     fn current(&self) -> Option<HeaderValue> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().filter(|current| self.env.now() < current.renew_at).map(|current| current.header.clone())
+        let (now, wall_clock) = (self.env.now(), self.env.wall_clock());
+        let is_good = |current: &&Current| now < current.renew_at.0 && wall_clock < current.renew_at.1;
+        current.as_ref().filter(is_good).map(|current| current.header.clone())
     }
 
     /// A ready-made token is not kept, since the program may replace it, nor is one whose end is not known.
     fn keep(&self, token: &Token, header: HeaderValue) {
         let Some(expires) = token.expires_at().filter(|_| self.credential.is_renewable()) else { return };
         let life = expires.duration_since(self.env.wall_clock()).unwrap_or_default();
-        let renew_at = self.env.now() + renewal_delay(life);
+        let delay = renewal_delay(life);
+        let renew_at = (self.env.now() + delay, self.env.wall_clock() + delay);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Current { header, renew_at });
     }
 }
