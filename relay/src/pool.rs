@@ -2,47 +2,68 @@
 //!
 //! A pair takes one just before it reads. If nothing has come the buffer goes back at once, and if everything read could
 //! be written, right after that; only what the other side does not take keeps it. So ten thousand idle pairs share one
-//! buffer per thread.
+//! buffer of each size per thread.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::thread::LocalKey;
 
 /// Room in front of what is read, for a fragment's header (at most ten bytes) that the incoming bytes do not hold.
 pub(crate) const HEADROOM: usize = 16;
 
-/// What is read at once: seven records of TLS, or of plain frames more than one may have left to pass as a whole. The cost of a system
+/// What is read at once: six records of TLS, or of plain frames more than one may have left to pass as a whole. The cost of a system
 /// call and of waking whoever reads is shared by more bytes than in 64 KiB, which also leave a few bytes for a second packet on loopback;
 /// more would gain little, and a stalled direction holds one buffer.
-pub(crate) const CAPACITY: usize = 112 * 1024;
+pub(crate) const CAPACITY: usize = 96 * 1024;
 
-/// How many buffers a thread keeps at rest: enough for pairs that come out of a stall together.
+/// What is read ahead of TLS at once: a record and a half. A stalled direction holds one of these beside the other.
+pub(crate) const AHEAD: usize = 24 * 1024;
+
+/// How many buffers of a size a thread keeps at rest: enough for pairs that come out of a stall together.
 const SPARE: usize = 16;
 
+type Spare = LocalKey<RefCell<Vec<Box<[u8]>>>>;
+
 thread_local! {
-    static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static WHOLE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static SHORT: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of [`HEADROOM`] and [`CAPACITY`] bytes with arbitrary content. Dropping gives it back.
-pub(crate) struct Lease(Box<[u8]>);
+/// A buffer with arbitrary content. Dropping gives it back.
+pub(crate) struct Lease {
+    buffer: Box<[u8]>,
+    spare: &'static Spare,
+}
 
-/// Borrows a buffer from this thread.
+/// Borrows [`HEADROOM`] and [`CAPACITY`] bytes from this thread.
 pub(crate) fn lease() -> Lease {
-    #[cfg(test)]
-    leased::add(1);
-    let spare = POOL.with_borrow_mut(Vec::pop);
-    Lease(spare.unwrap_or_else(|| vec![0; HEADROOM + CAPACITY].into_boxed_slice()))
+    Lease::new(HEADROOM + CAPACITY, &WHOLE)
+}
+
+/// Borrows [`AHEAD`] bytes from this thread.
+pub(crate) fn lease_ahead() -> Lease {
+    Lease::new(AHEAD, &SHORT)
+}
+
+impl Lease {
+    fn new(len: usize, spare: &'static Spare) -> Self {
+        #[cfg(test)]
+        leased::add(1);
+        let buffer = spare.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; len].into_boxed_slice());
+        Self { buffer, spare }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         #[cfg(test)]
         leased::add(-1);
-        let buffer = std::mem::take(&mut self.0);
+        let buffer = std::mem::take(&mut self.buffer);
         // While a thread ends its pool may be gone already; then the buffer is simply freed.
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < SPARE {
-                pool.push(buffer);
+        let _ = self.spare.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE {
+                spare.push(buffer);
             }
         });
     }
@@ -52,13 +73,13 @@ impl Deref for Lease {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.buffer
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        &mut self.buffer
     }
 }
 

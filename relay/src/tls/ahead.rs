@@ -13,7 +13,7 @@ use crate::pool::{self, Lease};
 
 /// A socket of which as much is read at once as there is.
 ///
-/// rustls asks for 4 KiB at a time, which would be four or five system calls for each record: here one call brings several records.
+/// rustls asks for 4 KiB at a time, which would be four or five system calls for each record: here one call brings a record and more.
 /// They lie in a buffer that the thread lends, and only what rustls was not asked to take yet keeps it: one buffer for a direction
 /// that is stalled, none for an idle one.
 pub(super) struct ReadAhead {
@@ -40,7 +40,7 @@ impl AsyncRead for ReadAhead {
         let mut ahead = match this.ahead.take() {
             Some(ahead) => ahead,
             None => {
-                let mut buffer = pool::lease();
+                let mut buffer = pool::lease_ahead();
                 let mut room = ReadBuf::new(&mut buffer);
                 ready!(Pin::new(&mut this.socket).poll_read(cx, &mut room))?;
                 let end = room.filled().len();

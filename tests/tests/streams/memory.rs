@@ -19,7 +19,7 @@ const PAIRS: usize = 200;
 #[tokio::test]
 async fn pairs_that_are_idle_or_stalled_cost_what_is_promised() {
     // KiB per pair: idle, and stalled in both directions.
-    for (tls, idle, stalled) in [(false, 8, 2 * 128), (true, 32, 2 * 336)] {
+    for (tls, idle, stalled) in [(false, 8, 2 * 128), (true, 32, 2 * 192)] {
         let mut relay = RelayProcess::start(RELAY, tls).await;
         relay.door = relay.door.with_kernel_buffers(8 * 1024);
         let mut control = relay.listen().await;
