@@ -24,6 +24,7 @@ mod exchange;
 mod fields;
 mod frames;
 mod message;
+mod outlet;
 mod record;
 mod rendezvous;
 mod response;

@@ -58,6 +58,8 @@ pub(super) struct Reader {
     pinged: bool,
     /// The last piece was given away: the time that its taker needed is no silence of the listener.
     resumes: bool,
+    /// A Close has come: nothing more is said.
+    closed: bool,
 }
 
 impl Reader {
@@ -72,6 +74,7 @@ impl Reader {
             patience,
             pinged: false,
             resumes: false,
+            closed: false,
         }
     }
 
@@ -135,14 +138,17 @@ impl Reader {
                 }
                 Some(Event::Ping(payload)) => Piece::Ping(payload),
                 Some(Event::Pong(_)) => continue,
-                Some(Event::Close(payload)) => Piece::Close(payload.close_code()?),
+                Some(Event::Close(payload)) => {
+                    self.closed = true;
+                    Piece::Close(payload.close_code()?)
+                }
             }));
         }
     }
 
-    /// Reads up to the listener's Close or the end of its bytes, and drops what comes.
+    /// Reads up to the listener's Close, if it has not come yet, or the end of its bytes, and drops what comes.
     pub(super) async fn drain(&mut self) {
-        while !matches!(self.next().await, Piece::Close(_) | Piece::Gone | Piece::Broken(_)) {}
+        while !self.closed && !matches!(self.next().await, Piece::Gone | Piece::Broken(_)) {}
     }
 
     /// The socket again.

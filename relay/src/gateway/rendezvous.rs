@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::exchange::Payload;
 use super::frames::{Outbox, Patience, Piece, Reader, Writer};
+use super::outlet::{Outlet, ReplyOrSettle};
 use super::record::Moved;
 use super::response::{Chunk, Head, Source, is_bodyless};
 use crate::directory::{Replies, Reply};
@@ -51,12 +52,6 @@ enum End {
     Ending(Ending),
 }
 
-/// Where the response goes: first its head, then its body.
-struct Outlet {
-    head: Option<oneshot::Sender<Result<Head, Refusal>>>,
-    body: Option<mpsc::Sender<Chunk>>,
-}
-
 impl Task {
     /// Carries a request from the listener's dial to the end of the response. `upload` is what the listener has not been given yet.
     pub(super) async fn carry(
@@ -71,7 +66,7 @@ impl Task {
         let _busy = node.busy.enter();
         let config = node.config();
         let timings = &config.timings;
-        let mut outlet = Outlet { head: Some(head), body: None };
+        let mut outlet = Outlet::new(head);
         let Some(Some((leg, _permit))) = node.env.timeout(timings.upgrade, upgraded(leg)).await else {
             replies.settle();
             return outlet.fail(gone());
@@ -251,7 +246,7 @@ impl Task {
             self.node.env.sleep(self.settings.response_timeout).await;
         };
         tokio::pin!(too_late);
-        let mut replies = ReplyOrSettle(Some(replies));
+        let mut replies = ReplyOrSettle::new(replies);
         let mut text = Vec::new();
         loop {
             let piece = tokio::select! {
@@ -364,54 +359,6 @@ async fn ending(mut endings: watch::Receiver<Option<Ending>>) -> Ending {
         Ok(Some(ending)) => ending,
         // A signal that nobody can give any more.
         _ => pending().await,
-    }
-}
-
-/// Replies of which the first is wanted; whatever happens, the listener is not to be told to cancel: it learns by the Close.
-struct ReplyOrSettle(Option<Replies>);
-
-impl ReplyOrSettle {
-    async fn next(&mut self) -> Reply {
-        if let Some(replies) = &mut self.0 {
-            match replies.next().await {
-                Some(reply) => return reply,
-                // What was fetched goes on without the control channel (protocol.md 10, decision 35).
-                None => self.0 = None,
-            }
-        }
-        pending().await
-    }
-}
-
-impl Drop for ReplyOrSettle {
-    fn drop(&mut self) {
-        if let Some(replies) = self.0.take() {
-            replies.settle();
-        }
-    }
-}
-
-impl Outlet {
-    /// Hands the head over; `false` if the sender has gone.
-    fn head(&mut self, head: Head) -> bool {
-        self.head.take().is_some_and(|sender| sender.send(Ok(head)).is_ok())
-    }
-
-    /// Completes when the sender does not wait for the head any more.
-    async fn gone(&mut self) {
-        match &mut self.head {
-            Some(head) => head.closed().await,
-            None => pending().await,
-        }
-    }
-
-    /// Tells the sender what went wrong. A body that has begun ends without its end.
-    fn fail(&mut self, refusal: Refusal) {
-        self.body = None;
-        if let Some(head) = self.head.take() {
-            // The sender may have gone.
-            let _ = head.send(Err(refusal));
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hybridrelay_tests::wire::raw::{Framing, RawWebSocket, frame, op, ping, text};
+use hybridrelay_tests::wire::raw::{Framing, RawWebSocket, Seen, frame, op, ping, text};
 use hybridrelay_tests::wire::requests::{Asked, closed, respond};
 use hybridrelay_tests::wire::setup;
 use serde_json::json;
@@ -157,6 +157,7 @@ async fn a_close_with_1000_ends_a_body_as_java_ends_it() {
         ws.send_close(Some(1000), "NormalClosure").await;
         assert_eq!(world.sender.response().await.text(), "part".repeat(parts));
         assert_eq!(ws.close().await.0, Some(1000));
+        assert_eq!(ws.end().await, Seen::Eof, "both have said Close: the server ends the transport");
     }
     world.works().await;
 }
