@@ -8,16 +8,21 @@ use std::sync::Arc;
 use http::{Response, StatusCode, header};
 
 use crate::dial::ClientTls;
-use crate::env::BoxFuture;
-use crate::http::{Body, IncomingRequest, ReasonPhrase, bridge};
+use crate::env::{BoxFuture, BoxSocket};
+use crate::http::{
+    Body, Bridged, CountedStream, IncomingRequest, ReasonPhrase, bridge, counted_request, counted_response,
+};
 use crate::protocol::refusal::sanitize_reason;
 use crate::serving::{self, Unanswered};
 use crate::{Error, Incoming, IncomingConnect, Listener, Result};
 
+mod observe;
 mod rewrite;
 mod target;
 mod upstream;
 
+pub use observe::{ForwardEvent, Forwarded};
+use observe::{Observer, Record};
 use rewrite::Rewriting;
 use target::{ForwardTarget, Place};
 use upstream::Upstream;
@@ -42,6 +47,7 @@ impl Listener {
             rewriting: Rewriting::default(),
             extra_ca_pem: Vec::new(),
             insecure_skip_verify: false,
+            observer: None,
             stop: serving::never(),
         }
     }
@@ -56,6 +62,7 @@ pub struct Forwarder {
     rewriting: Rewriting,
     extra_ca_pem: Vec<Vec<u8>>,
     insecure_skip_verify: bool,
+    observer: Option<Observer>,
     stop: BoxFuture<()>,
 }
 
@@ -99,13 +106,30 @@ impl Forwarder {
         self
     }
 
+    /// Tells `observer` what happens: every sender's end, and how the server does. It is called from the tasks that forward and must
+    /// return at once.
+    pub fn observe(mut self, observer: impl Fn(ForwardEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Checks a target as [`Listener::forward`] will, for programs that want to know before they are online.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` with what is wrong.
+    pub fn check(target: &str) -> Result<()> {
+        target.parse::<ForwardTarget>().map(drop)
+    }
+
     async fn run(self) -> Result<()> {
-        let Self { listener, target, strip, rewriting, extra_ca_pem, insecure_skip_verify, stop } = self;
+        let Self { listener, target, strip, rewriting, extra_ca_pem, insecure_skip_verify, observer, stop } = self;
         let tls = ClientTls::new(&extra_ca_pem, insecure_skip_verify)?;
         let secure = !listener.address().is_plaintext();
         let forward = Arc::new(Forward {
             upstream: Upstream::new(listener.env().clone(), tls, target?),
             rewriting: Rewriting { secure, strip, ..rewriting },
+            observer,
         });
         let handle = move |incoming, unanswered| {
             let forward = forward.clone();
@@ -139,17 +163,20 @@ impl IntoFuture for Forwarder {
 struct Forward {
     upstream: Upstream,
     rewriting: Rewriting,
+    observer: Option<Observer>,
 }
 
 impl Forward {
     async fn request(&self, incoming: IncomingRequest, _unanswered: Unanswered) {
+        let mut record = Record::of_request(self.upstream.env(), self.observer.as_ref(), &incoming);
         let place = Place::of_request(&incoming, self.rewriting.strip);
         let tracking_id = incoming.tracking_id().to_owned();
         let (mut request, responder) = incoming.into_parts();
-        let sent = match self.upstream.http() {
-            None => {
-                responder.send(failed(StatusCode::NOT_IMPLEMENTED, "The listener does not answer HTTP requests")).await
-            }
+        if record.is_observed() {
+            request = request.map(|body| counted_request(body, record.traffic()));
+        }
+        let mut response = match self.upstream.http() {
+            None => failed(StatusCode::NOT_IMPLEMENTED, "The listener does not answer HTTP requests"),
             Some(server) => {
                 let from = request.extensions().get::<crate::RemoteAddr>().map(|remote| remote.0.ip());
                 self.rewriting.request(request.headers_mut(), from, &place.mount);
@@ -161,61 +188,98 @@ impl Forward {
                 };
                 match answer {
                     Ok(mut response) => {
+                        record.server_answered();
                         self.rewriting.response(response.headers_mut(), &place.mount, server.authority());
-                        responder.send(response).await
+                        response
                     }
+                    // What was lost with the sender is no fault of the server's.
+                    Err(_) if cancellation.is_cancelled() => return,
                     Err(error) => {
-                        tracing::warn!(tracking_id, %error, "a request could not be forwarded; it is answered 502");
-                        responder.send(failed(StatusCode::BAD_GATEWAY, &explain(&error))).await
+                        record.server_failed(&tracking_id, &error);
+                        failed(StatusCode::BAD_GATEWAY, &explain(&error))
                     }
                 }
             }
         };
-        if let Err(error) = sent {
+        record.answered(response.status());
+        if record.is_observed() {
+            response = response.map(|body| counted_response(body, record.traffic()));
+        }
+        if let Err(error) = responder.send(response).await {
+            record.broke_off(&error);
             tracing::debug!(tracking_id, %error, "a response did not reach its sender");
         }
     }
 
     async fn connect(&self, connect: IncomingConnect, unanswered: Unanswered) {
+        let mut record = Record::of_connect(self.upstream.env(), self.observer.as_ref(), &connect);
         let tracking_id = connect.tracking_id().to_owned();
-        let forwarded = match self.upstream.http() {
-            Some(_) => self.websocket(connect, unanswered).await,
-            None => self.bytes(connect, unanswered).await,
+        let forwarded = match self.upstream.dial().await {
+            Err(error) => {
+                record.server_failed(&tracking_id, &error);
+                connect.reject(502, &explain(&error)).await
+            }
+            Ok(socket) => match self.upstream.http() {
+                Some(_) => self.websocket(connect, socket, unanswered, &mut record).await,
+                None => self.bytes(connect, socket, unanswered, &mut record).await,
+            },
         };
         if let Err(error) = forwarded {
+            record.broke_off(&error);
             tracing::debug!(tracking_id, %error, "a forwarded connection ended by an error");
         }
     }
 
-    async fn websocket(&self, connect: IncomingConnect, unanswered: Unanswered) -> Result<()> {
+    async fn websocket(
+        &self,
+        connect: IncomingConnect,
+        socket: BoxSocket,
+        unanswered: Unanswered,
+        record: &mut Record,
+    ) -> Result<()> {
         let place = Place::of_connect(&connect, self.rewriting.strip);
-        let socket = match self.upstream.dial().await {
-            Ok(socket) => socket,
-            Err(error) => return unreachable(connect, error).await,
-        };
         let mut headers = crate::http::handshake_headers(&connect);
         self.rewriting.request(&mut headers, connect.remote_addr().map(|remote| remote.ip()), &place.mount);
         let uri = self.upstream.websocket_uri(&place, connect.headers().get(header::HOST))?;
+        let tracking_id = connect.tracking_id().to_owned();
         let settings = connect.link_settings();
-        let bridge = bridge(self.upstream.env(), connect, socket, &uri, headers, settings).await?;
+        let bridged = bridge(self.upstream.env(), connect, socket, &uri, headers, settings).await?;
         // A stop does not wait for what was accepted.
         drop(unanswered);
-        match bridge {
-            Some(bridge) => bridge.carry().await,
-            None => Ok(()),
+        match bridged {
+            Bridged::Joined(bridge) => {
+                record.server_answered();
+                record.connected();
+                bridge.carry(record.traffic()).await
+            }
+            Bridged::Failed(error) => {
+                record.server_failed(&tracking_id, &error);
+                Err(error)
+            }
+            Bridged::Refused(status) => {
+                record.server_answered();
+                // What a handshake was answered with is a status.
+                record.answered(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY));
+                Ok(())
+            }
         }
     }
 
-    async fn bytes(&self, connect: IncomingConnect, unanswered: Unanswered) -> Result<()> {
-        let mut socket = match self.upstream.dial().await {
-            Ok(socket) => socket,
-            Err(error) => return unreachable(connect, error).await,
-        };
-        let mut stream = connect.accept().await?.into_stream()?;
+    async fn bytes(
+        &self,
+        connect: IncomingConnect,
+        mut socket: BoxSocket,
+        unanswered: Unanswered,
+        record: &mut Record,
+    ) -> Result<()> {
+        record.server_answered();
+        let stream = connect.accept().await?.into_stream()?;
         drop(unanswered);
-        let copied = tokio::io::copy_bidirectional_with_sizes(&mut stream, &mut socket, 64 * 1024, 64 * 1024).await;
+        record.connected();
+        let mut sender = CountedStream { stream, traffic: record.traffic().clone() };
+        let copied = tokio::io::copy_bidirectional_with_sizes(&mut sender, &mut socket, 64 * 1024, 64 * 1024).await;
         if copied.is_err() {
-            stream.connection().abort();
+            sender.stream.connection().abort();
             crate::env::Socket::abort(&mut socket);
         }
         copied.map(drop).map_err(|error| {
@@ -224,12 +288,6 @@ impl Forward {
                 .with_source(error)
         })
     }
-}
-
-async fn unreachable(connect: IncomingConnect, error: Error) -> Result<()> {
-    let tracking_id = connect.tracking_id().to_owned();
-    tracing::warn!(tracking_id, %error, "a sender could not be forwarded; it is rejected with 502");
-    connect.reject(502, &explain(&error)).await
 }
 
 fn explain(error: &Error) -> String {

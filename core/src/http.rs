@@ -13,9 +13,10 @@ mod request;
 mod responder;
 #[cfg(feature = "tower")]
 mod serve;
+mod traffic;
 
 pub use body::Body;
-pub(crate) use bridge::{bridge, handshake_headers};
+pub(crate) use bridge::{Bridged, bridge, handshake_headers};
 pub use cancellation::Cancellation;
 pub(crate) use client::HttpClient;
 
@@ -25,3 +26,4 @@ pub use request::IncomingRequest;
 pub use responder::{Responder, ResponseWriter};
 #[cfg(feature = "tower")]
 pub use serve::Serve;
+pub(crate) use traffic::{CountedStream, Traffic, counted_request, counted_response};

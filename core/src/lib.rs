@@ -73,7 +73,7 @@ pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter,
 pub use connection_string::ConnectionString;
 pub use dial::Proxy;
 pub use error::{Error, ErrorKind, Result};
-pub use forward::Forwarder;
+pub use forward::{ForwardEvent, Forwarded, Forwarder};
 pub use listener::{AcceptConnect, Incoming, IncomingConnect, Listener, ListenerBuilder, Status, StatusWatcher};
 pub use options::Target;
 pub use protocol::Features;

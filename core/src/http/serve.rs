@@ -17,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tower_service::Service;
 
 use super::body::Body;
-use super::bridge::{bridge, handshake_headers};
+use super::bridge::{Bridged, bridge, handshake_headers};
 use super::head::RemoteAddr;
 use super::request::IncomingRequest;
+use super::traffic::Traffic;
 use crate::env::{BoxFuture, Env, Socket};
 use crate::link::WebSocketSettings;
 use crate::serving::{self, Unanswered};
@@ -172,8 +173,9 @@ where
         // A stop does not wait for what was accepted.
         drop(unanswered);
         match bridge {
-            Some(bridge) => bridge.carry().await,
-            None => Ok(()),
+            Bridged::Joined(bridge) => bridge.carry(&Traffic::default()).await,
+            Bridged::Refused(_) => Ok(()),
+            Bridged::Failed(error) => Err(error),
         }
     };
     if let Err(error) = bridged.await {
