@@ -5,8 +5,10 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::ConfigArguments;
 use crate::connect::ConnectArguments;
 use crate::demo::DemoArguments;
+use crate::expose::ExposeArguments;
 use crate::listen::ListenArguments;
 use crate::manual::{CompletionsArguments, ManArguments};
+use crate::request::RequestArguments;
 use crate::serve::ServeArguments;
 use crate::token::TokenArguments;
 
@@ -17,6 +19,8 @@ Examples:
   hybridrelay serve --config FILE      run one for others
   hybridrelay listen hello --echo      be online as 'hello', send back what comes
   hybridrelay connect hello            talk to it, like netcat
+  hybridrelay expose web 8080          let others reach http://localhost:8080
+  hybridrelay request web/orders/7     ask it
   hybridrelay listen ssh --exec 'nc localhost 22'
   ssh -o ProxyCommand='hybridrelay connect ssh' me@there
 
@@ -52,6 +56,10 @@ pub(crate) enum Command {
     Listen(ListenArguments),
     /// Connect standard input and output to a listener
     Connect(ConnectArguments),
+    /// Let senders reach a server near here, by HTTP or as a stream
+    Expose(ExposeArguments),
+    /// Send an HTTP request to a listener
+    Request(RequestArguments),
     /// Make or check access tokens
     Token(TokenArguments),
     /// Show a relay, a listener and a sender at work on this machine

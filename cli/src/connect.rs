@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::console::Console;
 use crate::destination::{Destination, nothing_named};
 use crate::failure::Failure;
-use crate::relay::{RelayArguments, refuse_connection_string};
+use crate::relay::{RelayArguments, SubprotocolArguments, refuse_connection_string};
 use crate::stdio::{Broken, Payload, Stdio};
 
 const EXAMPLES: &str = "\
@@ -43,6 +43,9 @@ pub(crate) struct ConnectArguments {
     text: bool,
 
     #[command(flatten)]
+    subprotocols: SubprotocolArguments,
+
+    #[command(flatten)]
     relay: RelayArguments,
 }
 
@@ -60,7 +63,7 @@ pub(crate) async fn run(arguments: ConnectArguments, console: Console) -> Result
 
     let sender = route.sender(&entity).build()?;
     let mut connect = sender.connect().path(path).query(query);
-    for name in &arguments.relay.subprotocol {
+    for name in &arguments.subprotocols.subprotocol {
         connect = connect.subprotocol(name);
     }
     let connection = connect.open().await.map_err(|error| route.failure(error, &entity, true))?;

@@ -41,6 +41,28 @@ impl Destination {
         Ok(Self { entity, path: rest.to_owned(), query: query.to_owned() })
     }
 
+    /// Reads the same for an HTTP request: the first segment counts as the entity, or `own` where the argument begins with it.
+    ///
+    /// A request's path ends as it was written, with or without a slash, and a name alone gets one. What is asked for is the same,
+    /// wherever the border is taken to be; the token is for everything below the first segment.
+    pub(crate) fn parse_for_request(argument: &str, own: Option<&EntityPath>) -> Result<Self> {
+        let named = argument.trim_start_matches('/');
+        if argument.is_empty() || argument.starts_with(['/', '?']) && own.is_some() {
+            return Self::parse(argument, own);
+        }
+        let (path, query) = named.split_once('?').unwrap_or((named, ""));
+        let is_border = |len: usize| path.len() == len || path[len..].starts_with('/');
+        let of_own = own.map(|own| own.as_str().len()).filter(|len| {
+            let prefix = path.get(..*len).and_then(|prefix| prefix.parse::<EntityPath>().ok());
+            prefix.as_ref() == own && is_border(*len)
+        });
+        let end = of_own.or_else(|| path.find('/')).unwrap_or(path.len());
+        if end == 0 {
+            return Err(nothing_named());
+        }
+        Ok(Self { entity: path[..end].parse()?, path: path[end..].to_owned(), query: query.to_owned() })
+    }
+
     /// Adds a path behind everything.
     pub(crate) fn with_path(mut self, path: &str) -> Self {
         if !path.is_empty() && !path.starts_with('/') {
@@ -101,6 +123,30 @@ mod tests {
         assert_eq!(of("?x=1"), ("hyco".into(), String::new(), "x=1".into()));
         assert_eq!(of(""), ("hyco".into(), String::new(), String::new()));
         assert_eq!(of("other/7"), ("other/7".into(), String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_requests_path_begins_behind_the_first_segment_or_the_connection_strings_entity() {
+        for (argument, own, entity, path, query) in [
+            ("orders", None, "orders", "", ""),
+            ("orders/7?x=1?y", None, "orders", "/7", "x=1?y"),
+            ("orders/7/", None, "orders", "/7/", ""),
+            ("/orders/7", None, "orders", "/7", ""),
+            ("orders//7", None, "orders", "//7", ""),
+            ("a/b/7", Some("a/b"), "a/b", "/7", ""),
+            ("A/B", Some("a/b"), "A/B", "", ""),
+            ("a/bc", Some("a/b"), "a", "/bc", ""),
+            ("/7", Some("a/b"), "a/b", "/7", ""),
+            ("?x=1", Some("a/b"), "a/b", "", "x=1"),
+        ] {
+            let own = own.map(|own| own.parse().unwrap());
+            let parsed = Destination::parse_for_request(argument, own.as_ref()).unwrap();
+            let expected = (entity, path, query);
+            assert_eq!((parsed.entity.as_str(), parsed.path.as_str(), parsed.query.as_str()), expected, "{argument}");
+        }
+        for argument in ["", "/", "?x", "a b"] {
+            assert!(Destination::parse_for_request(argument, None).is_err(), "{argument}");
+        }
     }
 
     #[test]

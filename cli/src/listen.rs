@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use clap::Args;
 use hybridrelay::env::Env;
-use hybridrelay::{Connection, EntityPath, ErrorKind, Incoming, IncomingConnect, Listener, Status, StatusWatcher};
+use hybridrelay::{Connection, EntityPath, ErrorKind, Incoming, IncomingConnect, Listener};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::console::Console;
 use crate::destination::nothing_named;
-use crate::failure::{Failure, describe};
-use crate::relay::{RelayArguments, Route, refuse_connection_string};
+use crate::failure::Failure;
+use crate::online;
+use crate::relay::{RelayArguments, Route, SubprotocolArguments, refuse_connection_string};
 use crate::signals::{self, Signals};
 use crate::stdio::{Broken, Payload, Stdio};
-use crate::units::format_duration;
 
 mod exec;
 
@@ -67,6 +67,9 @@ pub(crate) struct ListenArguments {
     wait: bool,
 
     #[command(flatten)]
+    subprotocols: SubprotocolArguments,
+
+    #[command(flatten)]
     relay: RelayArguments,
 }
 
@@ -80,7 +83,7 @@ pub(crate) async fn run(arguments: ListenArguments, console: Console) -> Result<
         (None, Some(own)) => own.clone(),
         (None, None) => return Err(nothing_named().into()),
     };
-    let builder = route.listener(&entity).subprotocols(&arguments.relay.subprotocol);
+    let builder = route.listener(&entity).subprotocols(&arguments.subprotocols.subprotocol);
     let work = match (arguments.echo, &arguments.exec) {
         (true, _) => Some(Work::Echo),
         (false, Some(command)) => Some(Work::Exec(command.as_os_str().into())),
@@ -89,53 +92,16 @@ pub(crate) async fn run(arguments: ListenArguments, console: Console) -> Result<
     // Caught before the listener is online, so that whoever waits for that can already send one. A conversation at standard
     // input and output ends by a signal as every program does.
     let signals = work.is_some().then(Signals::catch).transpose()?;
-    let env = Env::system();
-    let opened = match builder.clone().open().await {
-        Err(error) if arguments.wait && can_wait(&error) => {
-            let failure = route.failure(error, &entity, false);
-            console.event("waiting", failure.to_json(), &format!("waiting for the relay: {}", failure.message()));
-            builder.wait(true).open().await
-        }
-        opened => opened,
-    };
-    let listener = opened.map_err(|error| route.failure(error, &entity, false))?;
-    env.spawn(report(listener.status(), console, entity.clone(), route.authority()));
+    let listener = online::open(builder, arguments.wait, &route, &entity, console).await?;
+    let authority = route.authority();
+    let text = format!("listening as '{entity}' at {authority}; reach it with: hybridrelay connect {entity}");
+    Env::system().spawn(online::report(listener.status(), console, entity.clone(), authority, text));
     let lost = |error| route.failure(error, &entity, false);
     match (work, signals) {
         (Some(work), Some(signals)) => serve(&listener, work, signals, console).await.map_err(lost),
         _ => {
             let payload = if arguments.text { Payload::Lines } else { Payload::Bytes };
             converse(&listener, payload, arguments.keep, console, &route).await
-        }
-    }
-}
-
-/// Whether time may help against what failed, or only the user.
-fn can_wait(error: &hybridrelay::Error) -> bool {
-    !matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::Unauthorized)
-}
-
-/// Tells when the listener gets online or offline.
-async fn report(mut status: StatusWatcher, console: Console, entity: EntityPath, authority: String) {
-    while let Some(status) = status.changed().await {
-        match status {
-            Status::Online { .. } => {
-                let text =
-                    format!("listening as '{entity}' at {authority}; reach it with: hybridrelay connect {entity}");
-                console.event("online", json!({"entity": entity.as_str(), "relay": authority}), &text);
-            }
-            Status::Offline { error, retry_in } => {
-                let next = match retry_in {
-                    Some(Duration::ZERO) => "trying again".to_owned(),
-                    Some(wait) => format!("trying again in {}", format_duration(wait)),
-                    None => "a new token is needed".to_owned(),
-                };
-                let retry_ms = retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-                let reason = describe(&error);
-                let fields = json!({"entity": entity.as_str(), "reason": reason, "retryInMs": retry_ms});
-                console.event("offline", fields, &format!("offline: {reason}; {next}"));
-            }
-            _ => {}
         }
     }
 }

@@ -11,11 +11,14 @@ mod connect;
 mod console;
 mod demo;
 mod destination;
+mod expose;
 mod failure;
 mod listen;
 mod logging;
 mod manual;
+mod online;
 mod relay;
+mod request;
 mod serve;
 mod signals;
 mod state;
@@ -65,6 +68,8 @@ fn run(arguments: Arguments, console: &mut Console) -> Result<(), Failure> {
             Command::Config(arguments) => config::run(arguments, console),
             Command::Listen(arguments) => listen::run(arguments, console).await,
             Command::Connect(arguments) => connect::run(arguments, console).await,
+            Command::Expose(arguments) => expose::run(arguments, console).await,
+            Command::Request(arguments) => request::run(arguments, console).await,
             Command::Token(arguments) => token::run(arguments),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Completions(arguments) => manual::completions(&arguments),

@@ -49,13 +49,9 @@ pub(crate) struct RelayArguments {
     #[arg(long, value_name = "FILE")]
     extra_ca: Vec<PathBuf>,
 
-    /// Add a header to the handshakes with the relay, such as 'X-Team: blue' [repeatable]
-    #[arg(long, value_name = "NAME: VALUE")]
+    /// Add a header to the handshakes and requests that go to the relay, such as 'X-Team: blue' [repeatable]
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     header: Vec<String>,
-
-    /// Offer or take this WebSocket sub-protocol [repeatable]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subprotocol: Vec<String>,
 
     /// Go through this proxy: [http|https|socks5|socks5h]://[user:password@]host:port, or 'none'
     ///
@@ -77,6 +73,15 @@ pub(crate) struct RelayArguments {
     insecure_plaintext: bool,
 }
 
+/// What both ends of a WebSocket agree on.
+#[derive(Args)]
+#[command(next_help_heading = "Relay")]
+pub(crate) struct SubprotocolArguments {
+    /// Offer or take this WebSocket sub-protocol [repeatable]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subprotocol: Vec<String>,
+}
+
 /// A relay and the credential for it.
 pub(crate) struct Relay {
     address: RelayAddress,
@@ -87,10 +92,14 @@ pub(crate) struct Relay {
 pub(crate) struct Route {
     pub(crate) relay: Relay,
     extra_ca_pem: Vec<Vec<u8>>,
+    /// Where the first of these certificates lies, for other programs.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Where the connection string was read from, if that was named on the command line.
+    pub(crate) connection_string_file: Option<PathBuf>,
     headers: Vec<(String, String)>,
     proxy: Proxy,
     connect_timeout: Option<Duration>,
-    insecure_skip_verify: bool,
+    pub(crate) insecure_skip_verify: bool,
     insecure_plaintext: bool,
 }
 
@@ -123,9 +132,12 @@ impl RelayArguments {
             Some("none") => Proxy::none(),
             Some(url) => Proxy::url(url)?,
         };
+        let (extra_ca_pem, ca_file) = self.trusted(&relay)?;
         let headers = self.header.iter().map(|text| parse_header(text)).collect::<Result<_, _>>()?;
         Ok(Route {
-            extra_ca_pem: self.trusted(&relay)?,
+            extra_ca_pem,
+            ca_file,
+            connection_string_file: self.target.connection_string_file.clone(),
             headers,
             proxy,
             connect_timeout: self.connect_timeout,
@@ -135,18 +147,18 @@ impl RelayArguments {
         })
     }
 
-    /// The certificates to trust beside the system's.
-    fn trusted(&self, relay: &Relay) -> Result<Vec<Vec<u8>>, Failure> {
+    /// The certificates to trust beside the system's, and where the first of them lies.
+    fn trusted(&self, relay: &Relay) -> Result<(Vec<Vec<u8>>, Option<PathBuf>), Failure> {
         let named = env::var_os(EXTRA_CA).filter(|file| !file.is_empty()).map(PathBuf::from);
         let files = if self.extra_ca.is_empty() { Vec::from_iter(named) } else { self.extra_ca.clone() };
         if files.is_empty() {
             let own = if relay.is_local() && !relay.address.is_plaintext() { state::home_ca() } else { None };
-            return Ok(own.into_iter().collect());
+            return Ok(own.map_or_else(Default::default, |(file, pem)| (vec![pem], Some(file))));
         }
         let read = |file: &PathBuf| {
             fs::read(file).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", file.display())))
         };
-        files.iter().map(read).collect()
+        Ok((files.iter().map(read).collect::<Result<_, _>>()?, files.first().cloned()))
     }
 }
 
@@ -229,6 +241,11 @@ impl Route {
 
     pub(crate) fn sender(&self, entity: &EntityPath) -> SenderBuilder {
         with_route!(Sender::builder(self.relay.target()), self, entity)
+    }
+
+    /// A sender without a token.
+    pub(crate) fn stranger(&self, entity: &EntityPath) -> SenderBuilder {
+        with_route!(Sender::builder(self.relay.address.clone()), self, entity)
     }
 
     /// Host and port of the relay.

@@ -63,9 +63,11 @@ pub(crate) fn lock(directory: &Path) -> Result<Flock<fs::File>, Failure> {
     Flock::lock(opened.map_err(unusable)?, FlockArg::LockExclusive).map_err(|(_, error)| unusable(error.into()))
 }
 
-/// The certificate of the authority in the state directory at home, if there is one.
-pub(crate) fn home_ca() -> Option<Vec<u8>> {
-    fs::read(home_directory()?.join(CA_FILE)).ok()
+/// The certificate of the authority in the state directory at home, if there is one, and where it lies.
+pub(crate) fn home_ca() -> Option<(PathBuf, Vec<u8>)> {
+    let file = home_directory()?.join(CA_FILE);
+    let pem = fs::read(&file).ok()?;
+    Some((file, pem))
 }
 
 /// The key of the relay's one rule: the given one, else the one that is kept in the directory, else a new one that is kept there.
