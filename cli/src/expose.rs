@@ -49,14 +49,14 @@ SIGINT and SIGTERM let what is under way end first; a second one ends at once.";
 ///
 /// Prints where it is reached from then on. Nothing listens on this machine: it dials out to the relay.
 #[derive(Args)]
-#[command(after_help = EXAMPLES, allow_missing_positional = true)]
+#[command(after_help = EXAMPLES, override_usage = "hybridrelay expose [OPTIONS] [ENTITY] <SERVER>")]
 pub(crate) struct ExposeArguments {
-    /// Hybrid connection to be online under [default: the EntityPath of the connection string, else a random name]
-    entity: Option<String>,
-
-    /// The server: http://HOST:PORT, https://…, tcp://HOST:PORT or unix:/PATH; PORT alone is http://localhost:PORT
-    #[arg(value_name = "SERVER")]
-    server: String,
+    /// The server, and in front of it the hybrid connection to be online under
+    ///
+    /// A server is http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or unix:/PATH; PORT alone is http://localhost:PORT. Without
+    /// ENTITY it is the EntityPath of the connection string, else a random name.
+    #[arg(value_name = "[ENTITY] SERVER", num_args = 1..=2, required = true)]
+    what: Vec<String>,
 
     /// Insist that senders need no token
     ///
@@ -105,10 +105,15 @@ pub(crate) struct ExposeArguments {
 }
 
 pub(crate) async fn run(arguments: ExposeArguments, console: Console) -> Result<(), Failure> {
-    if let Some(entity) = &arguments.entity {
-        refuse_connection_string(entity)?;
+    let (named, server) = match &arguments.what[..] {
+        [server] => (None, server),
+        [entity, server] => (Some(entity), server),
+        _ => return Err(Failure::usage("give one server, and at most one hybrid connection in front of it")),
+    };
+    for word in &arguments.what {
+        refuse_connection_string(word)?;
     }
-    let server = server(&arguments.server);
+    let server = complete(server);
     Forwarder::check(&server)?;
     let server_ca = arguments.server_ca.iter().map(|file| {
         fs::read(file).map_err(|error| Failure::usage(format!("{} cannot be read: {error}", file.display())))
@@ -116,7 +121,7 @@ pub(crate) async fn run(arguments: ExposeArguments, console: Console) -> Result<
     let server_ca: Vec<_> = server_ca.collect::<Result<_, _>>()?;
     let route = arguments.relay.resolve()?;
     let env = Env::system();
-    let entity: EntityPath = match (&arguments.entity, route.relay.address().entity()) {
+    let entity: EntityPath = match (named, route.relay.address().entity()) {
         (Some(name), _) => name.parse()?,
         (None, Some(own)) => own.clone(),
         (None, None) => name::readable(&env),
@@ -188,7 +193,7 @@ async fn forward(
 }
 
 /// What may be left out of a server's address.
-fn server(text: &str) -> String {
+fn complete(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("http://localhost:{text}")
     } else if text.contains("://") || text.starts_with("unix:") {

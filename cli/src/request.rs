@@ -45,18 +45,14 @@ const TARGET: &AsciiSet = &CONTROLS
 
 /// Send an HTTP request to a listener, like curl
 #[derive(Args)]
-#[command(after_help = EXAMPLES, allow_missing_positional = true)]
+#[command(after_help = EXAMPLES, override_usage = "hybridrelay request [OPTIONS] [METHOD] <ENTITY[/path][?query]>")]
 pub(crate) struct RequestArguments {
-    /// Method [default: GET, or POST with data]
-    #[arg(value_parser = parse_method)]
-    method: Option<Method>,
-
-    /// Hybrid connection, and path and query behind it
+    /// Hybrid connection, path and query behind it, and in front of them the method
     ///
     /// They pass byte for byte; characters that may not stand in a URL are encoded. What begins with '/' or '?' is put behind the
-    /// EntityPath of the connection string.
-    #[arg(value_name = "ENTITY[/path][?query]")]
-    destination: String,
+    /// EntityPath of the connection string. The method is GET, or POST with data, where none is named.
+    #[arg(value_name = "[METHOD] ENTITY[/path][?query]", num_args = 1..=2, required = true)]
+    what: Vec<String>,
 
     /// Send this as the body, or what is in a file (@FILE), or standard input (@-), byte for byte and as it comes
     #[arg(short, long, visible_alias = "data-binary", value_name = "DATA")]
@@ -75,11 +71,16 @@ pub(crate) struct RequestArguments {
 }
 
 pub(crate) async fn run(arguments: RequestArguments, console: Console) -> Result<(), Failure> {
-    refuse_connection_string(&arguments.destination)?;
+    let (named, destination) = match &arguments.what[..] {
+        [destination] => (None, destination),
+        [method, destination] => (Some(parse_method(method)?), destination),
+        _ => return Err(Failure::usage("give one hybrid connection, and at most one method in front of it")),
+    };
+    refuse_connection_string(destination)?;
     let route = arguments.relay.resolve()?;
-    let destination = Destination::parse_for_request(&arguments.destination, route.relay.address().entity())?;
+    let destination = Destination::parse_for_request(destination, route.relay.address().entity())?;
     let target = target(&destination)?;
-    let method = arguments.method.unwrap_or(if arguments.data.is_some() { Method::POST } else { Method::GET });
+    let method = named.unwrap_or(if arguments.data.is_some() { Method::POST } else { Method::GET });
     let (body, length) = match &arguments.data {
         Some(data) => data.open().await?,
         None => (Body::empty(), None),
@@ -175,6 +176,6 @@ fn target(destination: &Destination) -> Result<Uri, Failure> {
     target.parse().map_err(|_| Failure::usage("the path cannot be sent"))
 }
 
-fn parse_method(text: &str) -> Result<Method, String> {
-    Method::from_bytes(text.as_bytes()).map_err(|_| "it is no method".to_owned())
+fn parse_method(text: &str) -> Result<Method, Failure> {
+    Method::from_bytes(text.as_bytes()).map_err(|_| Failure::usage(format!("{text:?} is no HTTP method")))
 }

@@ -143,7 +143,8 @@ impl<'a> Access<'a> {
 /// Whether the relay lets a sender in. It asks for a listener that is not there, so that no request gets further than to the relay.
 async fn is_let_in(sender: SenderBuilder) -> bool {
     let Ok(sender) = sender.build() else { return false };
-    let request = Request::head("/").header(headers::ALLOWED_LISTENERS, NOBODY).body(Body::empty());
+    // Not HEAD: the relay's words are in the body.
+    let request = Request::get("/").header(headers::ALLOWED_LISTENERS, NOBODY).body(Body::empty());
     let request = request.expect("constants make a request");
     match Env::system().timeout(PATIENCE, sender.request(request)).await {
         Some(Ok(_)) => true,
