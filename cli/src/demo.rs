@@ -13,6 +13,7 @@ use crate::console::{program, quote};
 use crate::failure::Failure;
 use crate::signals::Signals;
 
+mod http;
 mod transfer;
 
 use transfer::Received;
@@ -50,6 +51,9 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let (answered, asked) = tokio::join!(answer(&listener), ask(&relay, &ca));
     asked?;
     answered?;
+
+    tell(format_args!(""));
+    http::show(&env, &relay, &ca, &listener).await?;
 
     let (received, sent) = tokio::join!(receive(&listener), transfer::send(&env, &relay, &ca, arguments.size));
     received?;
@@ -145,20 +149,19 @@ async fn keep(relay: &LocalRelay, ca: &str, listener: Listener) -> Result<(), Fa
 
     let (connection_string, program) = (quote(&relay.connection_string(ENTITY)), program());
     tell(format_args!(
-        "\nThe relay stays until Ctrl-C, and so does a listener that sends back what comes. In another terminal:\n"
+        "\nThe relay stays until Ctrl-C, and so does a listener that sends back what comes, also by HTTP. In another terminal:\n"
     ));
     tell(format_args!("export HYBRIDRELAY_CONNECTION_STRING={connection_string}"));
     tell(format_args!("export HYBRIDRELAY_EXTRA_CA={}", quote(&file.path().to_string_lossy())));
+    tell(format_args!("{program} request -i /hello -d 'is anybody there?'"));
     tell(format_args!("{program} connect"));
 
     let env = Env::system();
     let echo = async {
         while let Some(incoming) = listener.accept().await? {
-            let Incoming::Connect(connect) = incoming else { continue };
             env.spawn(async move {
-                if let Ok(connection) = connect.accept().await {
-                    let _ = crate::listen::echo(&connection).await;
-                }
+                // What a sender breaks off is its own affair.
+                let _ = echo(incoming).await;
             });
         }
         Ok::<_, Error>(())
@@ -169,6 +172,19 @@ async fn keep(relay: &LocalRelay, ca: &str, listener: Listener) -> Result<(), Fa
     }
     listener.close().await;
     Ok(())
+}
+
+/// Sends back what comes.
+async fn echo(incoming: Incoming) -> Result<(), Error> {
+    match incoming {
+        Incoming::Connect(connect) => crate::listen::echo(&connect.accept().await?).await,
+        Incoming::Request(request) => {
+            let (request, responder) = request.into_parts();
+            responder.send(::http::Response::new(request.into_body())).await
+        }
+        // A kind that is not known here is refused by being dropped.
+        _ => Ok(()),
+    }
 }
 
 /// One line of the story.

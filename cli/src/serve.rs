@@ -43,7 +43,7 @@ Examples:
   hybridrelay serve --dev --hostname relay.lan --listen https://0.0.0.0:9443
   hybridrelay serve --config /etc/hybridrelay/relay.toml
 
-When a development relay is ready it prints, at a terminal, four lines that can be pasted; otherwise one line of JSON with the \
+When a development relay is ready it prints, at a terminal, what can be pasted; otherwise one line of JSON with the \
 addresses, the connection string and the file to trust. A relay with a configuration file prints its addresses. SIGINT and SIGTERM \
 let open connections end first; a second one stops at once. SIGHUP has the configuration file read again.";
 
@@ -123,7 +123,7 @@ enum Form {
     /// Text at a terminal, JSON otherwise
     #[default]
     Auto,
-    /// Four lines for a person
+    /// Six lines for a person
     Text,
     /// One line of JSON
     Json,
@@ -268,6 +268,7 @@ fn ready(sockets: &Sockets, hostnames: &[String], directory: &Path, key: String)
         key_name: RULE,
         key,
         admin: sockets.admin.endpoint.to_string(),
+        base: format!("{}://{authority}", if main.is_secure() { "https" } else { "http" }),
         metrics: None,
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{ENTITY, tell};
 
 /// The size of a message.
-const CHUNK: usize = 64 * 1024;
+pub(super) const CHUNK: usize = 64 * 1024;
 
 /// A stream's length and digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Received {
         Ok(Self::new(bytes, digest))
     }
 
-    fn new(bytes: u64, digest: Sha256) -> Self {
+    pub(super) fn new(bytes: u64, digest: Sha256) -> Self {
         let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Self { bytes, sha256 }
     }
@@ -132,15 +132,15 @@ impl Progress {
 }
 
 /// Bytes without a pattern (xorshift64*), faster than the network and not for secrets.
-struct Noise(u64);
+pub(super) struct Noise(u64);
 
 impl Noise {
-    fn new(env: &Env) -> Self {
+    pub(super) fn new(env: &Env) -> Self {
         // Zero is the one state that stays.
         Self(u64::from_le_bytes(env.random()) | 1)
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) {
+    pub(super) fn fill(&mut self, bytes: &mut [u8]) {
         for part in bytes.chunks_mut(8) {
             self.0 ^= self.0 >> 12;
             self.0 ^= self.0 << 25;

@@ -19,6 +19,9 @@ pub(super) struct Ready {
     pub(super) key_name: &'static str,
     pub(super) key: String,
     pub(super) admin: String,
+    /// Where senders begin their URLs; the program gets it from the connection string.
+    #[serde(skip)]
+    pub(super) base: String,
     /// Only if they are served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) metrics: Option<String>,
@@ -30,7 +33,7 @@ impl Ready {
         serde_json::to_string(self).expect("strings and booleans always serialise")
     }
 
-    /// Four lines for a person, the last two to paste.
+    /// Six lines for a person, the last four to paste.
     pub(super) fn to_text(&self) -> String {
         let mut variables = format!("HYBRIDRELAY_CONNECTION_STRING={}", quote(&self.connection_string));
         // The commands find an authority at home by themselves.
@@ -39,12 +42,14 @@ impl Ready {
         }
         let metrics = self.metrics.iter().map(|metrics| format!(", metrics {metrics}"));
         let also: String = [format!("admin {}", self.admin)].into_iter().chain(metrics).collect();
+        let (listen, program) = (self.listen.join("  "), program());
+        let trust =
+            if self.base.starts_with("https:") { format!("--cacert {} ", quote(&self.ca_file)) } else { String::new() };
+        let token = format!("ServiceBusAuthorization: $({program} token create web)");
         format!(
-            "listening  {}  ({})\nCA         {}\nexport {variables}\n{} listen hello --echo",
-            self.listen.join("  "),
-            also,
-            self.ca_file,
-            program(),
+            "listening  {listen}  ({also})\nCA         {}\nexport {variables}\n{program} listen hello --echo\n\
+             {program} expose web http://localhost:8080\ncurl {trust}-H \"{token}\" {}/web/",
+            self.ca_file, self.base,
         )
     }
 }
@@ -67,15 +72,16 @@ mod tests {
             key_name: "RootManageSharedAccessKey",
             key: "k=".into(),
             admin: "https://127.0.0.1:9444".into(),
+            base: "https://localhost:9443".into(),
             metrics: None,
         }
     }
 
     #[test]
-    fn a_person_gets_four_lines_to_paste() {
+    fn a_person_gets_six_lines_of_which_four_are_to_paste() {
         let text = ready("/srv/it's/ca.pem").to_text();
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines.len(), 6);
         assert_eq!(
             lines[0],
             "listening  https://127.0.0.1:9443  http://127.0.0.1:9080  (admin https://127.0.0.1:9444)"
@@ -86,6 +92,9 @@ mod tests {
             r"export HYBRIDRELAY_CONNECTION_STRING='Endpoint=sb://localhost:9443/;SharedAccessKey=k=' HYBRIDRELAY_EXTRA_CA='/srv/it'\''s/ca.pem'"
         );
         assert!(lines[3].ends_with(" listen hello --echo"));
+        assert!(lines[4].ends_with(" expose web http://localhost:8080"));
+        assert!(lines[5].starts_with(r"curl --cacert '/srv/it'\''s/ca.pem' -H "), "{}", lines[5]);
+        assert!(lines[5].ends_with(r#" token create web)" https://localhost:9443/web/"#), "{}", lines[5]);
     }
 
     #[test]

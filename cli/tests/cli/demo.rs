@@ -17,11 +17,16 @@ async fn it_tells_a_story_and_proves_the_transfer() {
         "  sender    hears  I am, and nobody had to open a port.\n",
         "  sender    hears  Then goodbye.\n",
         "  sender    sees the listener's end: the connection is closed in good order\n",
+        "  sender    asks again, by HTTP: GET /demo/report?year=2026\n",
+        "  listener  sees GET /report?year=2026; streams 16.00 MiB of random bytes\n",
+        "  sender    sees 200 OK, and reads the body as it comes\n",
         "  100 %\n",
         " MiB/s through the relay, encrypted on both sides of it\n",
     ] {
         assert!(text.contains(line), "{line:?} is missing in\n{text}");
     }
+    let answers: Vec<_> = text.lines().filter_map(|line| line.split_once(" 16777216 bytes   SHA-256 ")).collect();
+    assert_eq!((answers.len(), answers[0].1), (2, answers[1].1), "{text}");
     let digest = |who: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(who) && line.contains("SHA-256")).unwrap();
         assert!(line.contains(" 3000001 bytes "), "{line}");

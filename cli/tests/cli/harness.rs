@@ -105,8 +105,12 @@ impl Process {
 
     /// Waits until standard error holds a text.
     pub(crate) async fn says(&mut self, text: &str) {
-        let said = within(text, self.stderr.wait_for(|said| said.contains(text))).await.map(|_| ());
-        said.unwrap_or_else(|_| panic!("{text:?} was not said, but: {}", *self.stderr.borrow()));
+        assert!(self.says_before_its_end(text).await, "{text:?} was not said, but: {}", *self.stderr.borrow());
+    }
+
+    /// Waits until standard error holds a text, or the process has ended without it.
+    pub(crate) async fn says_before_its_end(&mut self, text: &str) -> bool {
+        within(text, self.stderr.wait_for(|said| said.contains(text))).await.is_ok()
     }
 
     /// Waits until standard error holds a text so many times.
@@ -267,7 +271,18 @@ impl Relay {
 
     /// The command with this relay in its environment.
     pub(crate) fn command(&self) -> Command {
-        let mut command = command(self.home());
+        self.equip(command(self.home()))
+    }
+
+    /// Another program with this relay in its environment.
+    pub(crate) fn command_for(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().env("HOME", self.home()).kill_on_drop(true);
+        self.equip(command)
+    }
+
+    fn equip(&self, mut command: Command) -> Command {
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HYBRIDRELAY_CONNECTION_STRING", self.connection_string());
         command.env("HYBRIDRELAY_EXTRA_CA", self.ca_file());
         command
