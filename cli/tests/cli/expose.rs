@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::process::Command;
 
 use crate::harness::{Process, Relay, run, within};
+use crate::serve_file::write;
 use server::Raw;
 
 /// What curl got.
@@ -82,7 +83,8 @@ pub(crate) async fn answer(curl: &mut Command) -> Answer {
 async fn what_it_prints_works_when_pasted() {
     let relay = Relay::start().await;
     let server = Raw::start().await;
-    let exposed = relay.expose(&["web", &server.url(), "--link"]).await;
+    let mut exposed = relay.expose(&["web", &server.url(), "--link"]).await;
+    exposed.says("sb-hc-token=").await;
     let said = exposed.said();
     assert!(said.contains(&format!("{} is {}\n", relay.url("/web/"), server.url())), "{said}");
     let curl = said.lines().find(|line| line.starts_with("  curl ")).unwrap();
@@ -100,7 +102,9 @@ async fn what_it_prints_works_when_pasted() {
 async fn without_a_terminal_no_link_is_written_unless_asked_for() {
     let relay = Relay::start().await;
     let exposed = relay.expose(&["web", "1"]).await;
-    assert!(!exposed.said().contains("sb-hc-token") && !exposed.said().contains("sig"), "{}", exposed.said());
+    exposed.signal(Signal::SIGINT);
+    let said = exposed.output().await.stderr;
+    assert!(!said.contains("sb-hc-token") && !said.contains("sig"), "{said}");
 }
 
 #[tokio::test]
@@ -167,12 +171,11 @@ async fn public_means_that_nobody_needs_a_token_or_says_what_is_missing() {
 #[tokio::test]
 async fn a_key_that_may_not_send_makes_no_token_for_senders() {
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join("key"), "listening-key").unwrap();
-    let config = "[[listen]]\nurl = \"http://127.0.0.1:0\"\n[namespace.localhost]\nhosts = [\"*\"]\n\
+    let config = "version = 1\n[[listen]]\nurl = \"http://127.0.0.1:0\"\n[namespace.localhost]\nhosts = [\"*\"]\n\
                   [[namespace.localhost.rule]]\nname = \"listeners\"\nrights = [\"Listen\"]\nprimary_key = \"k3y\"\n\
                   [namespace.localhost.auto_create]\n";
+    write(home.path(), "relay.toml", config);
     let file = home.path().join("relay.toml");
-    std::fs::write(&file, config).unwrap();
     let mut process = Process::start(crate::harness::command(home.path()).arg("serve").arg("--config").arg(&file));
     let ready: Value = serde_json::from_str(&process.line().await).unwrap();
     let authority = ready["listen"][0].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
@@ -186,7 +189,9 @@ async fn a_key_that_may_not_send_makes_no_token_for_senders() {
     let mut exposed = Process::start(command.args(["expose", "web", "1", "--link"]));
     exposed.says("senders need a token, of a rule that may send:").await;
     exposed.says(&format!("curl -H \"ServiceBusAuthorization: $TOKEN\" http://{authority}/web/")).await;
-    assert!(!exposed.said().contains("sb-hc-token"), "{}", exposed.said());
+    exposed.signal(Signal::SIGINT);
+    let said = exposed.output().await.stderr;
+    assert!(!said.contains("sb-hc-token"), "{said}");
 }
 
 #[tokio::test]

@@ -127,13 +127,14 @@ async fn exit_codes_tell_what_went_wrong_on_the_way() {
     assert_eq!(reserved.code, Some(2), "{}", reserved.stderr);
 
     // An answer that breaks off is none.
-    let mut command = relay.request(&["--json", "hello"]);
-    let (output, ()) = tokio::join!(run(&mut command, ""), async {
-        let mut answer = next(&listener).await.1.start(Response::new(())).unwrap();
-        answer.write("half").await.unwrap();
-        answer.flush().await.unwrap();
-    });
-    assert_eq!((output.code, output.stdout.as_slice()), (Some(1), &b"half"[..]));
+    let mut process = Process::start(&mut relay.request(&["--json", "hello"]));
+    let mut answer = next(&listener).await.1.start(Response::new(())).unwrap();
+    answer.write("half").await.unwrap();
+    answer.flush().await.unwrap();
+    assert_eq!(process.read(4).await, b"half");
+    drop(answer);
+    let output = process.output().await;
+    assert_eq!(output.code, Some(1));
     assert_eq!(output.last_event()["kind"], "ConnectionLost", "{}", output.stderr);
     assert!(output.stderr.contains(r#"{"event":"answered","reason":"OK","status":200}"#), "{}", output.stderr);
     listener.close().await;

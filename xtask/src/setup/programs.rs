@@ -50,6 +50,12 @@ pub(super) const FOR_TESTS: &[Program] = &[
         why: "fault tests drop and refuse packets there",
     },
     Program {
+        name: "nginx",
+        probe: Probe::OnPath("nginx"),
+        from: Source::Debian("nginx"),
+        why: "a web server that is not ours stands behind the command line's expose",
+    },
+    Program {
         name: "openssl",
         probe: Probe::OnPath("openssl"),
         from: Source::Debian("openssl"),
@@ -202,8 +208,39 @@ fn install(sh: &Shell, missing: &[&Program]) -> Result<()> {
     let _frontend = sh.push_env("DEBIAN_FRONTEND", "noninteractive");
     // A foreign source that cannot be reached must not stop what the others have; the install is what counts.
     cmd!(sh, "apt-get update --quiet").ignore_status().run()?;
+    let _quiet = NoDaemons::hold(sh)?;
     cmd!(sh, "apt-get install --yes --quiet --no-install-recommends {packages...}").run()?;
     Ok(())
+}
+
+/// Keeps packages from starting their daemons: Debian asks this file before it starts one. One that is there already stays in charge.
+struct NoDaemons<'a> {
+    sh: &'a Shell,
+    is_ours: bool,
+}
+
+/// Answers that nothing may be done.
+const POLICY: (&str, &str) = ("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
+
+impl<'a> NoDaemons<'a> {
+    fn hold(sh: &'a Shell) -> Result<Self> {
+        let (path, script) = POLICY;
+        let held = Self { sh, is_ours: !sh.path_exists(path) };
+        if held.is_ours {
+            sh.write_file(path, script)?;
+            cmd!(sh, "chmod 755 {path}").quiet().run()?;
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for NoDaemons<'_> {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // Left behind, it would keep the machine's services from starting.
+            let _ = self.sh.remove_path(POLICY.0);
+        }
+    }
 }
 
 /// Everything that is missing, why it is wanted and where to get it.

@@ -221,7 +221,9 @@ async fn websockets_pass_through_its_proxy() {
     exposed.says("CONNECT /ws/chat 101  6 bytes").await;
     within("the server's end", serving).await.unwrap();
 
-    // What is no WebSocket there is none here.
-    let refused = run(relay.command().args(["connect", "web/none"]), "").await;
-    assert!(refused.stderr.contains("404"), "{}", refused.stderr);
+    // What is answered otherwise is no connection.
+    let refused = run(relay.command().args(["connect", "web/cookies"]), "").await;
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("400 No Content"), "{}", refused.stderr);
+    exposed.says("CONNECT /cookies 400  0 bytes").await;
 }

@@ -1,5 +1,6 @@
 //! Addresses reach the server as the sender wrote them, byte for byte.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::server::Raw;
@@ -9,22 +10,19 @@ use crate::harness::{Relay, run};
 /// What paths are made of.
 const PIECES: [&str; 10] = ["%7E", "%41", "%2f", "%c3%a9", "%20", "+", "/./", "//", ";a=b", "%2F.."];
 
-/// What follows them.
-const QUERIES: [&str; 4] = ["", "?a=%26&&b", "?", "?%41=+%2f&?/;"];
+/// What follows them. Not a lone `?`, which the relay drops (protocol.md 5.7).
+const QUERIES: [&str; 4] = ["", "?a=%26&&b", "?&", "?%41=+%2f&?/;"];
 
 /// 200 of them, no two the same.
 fn targets() -> Vec<String> {
     let piece = |index: usize| PIECES[index % PIECES.len()];
-    let targets: Vec<String> = (0..200)
-        .map(|n| {
-            let (first, second, third) = (piece(n), piece(n / 10), piece(n / 3));
-            format!("/x{first}{second}y{third}{}", QUERIES[(n + n / 4) % QUERIES.len()])
-        })
-        .chain(["/%00".to_owned()])
-        .collect();
-    let targets = &targets[..200];
-    assert_eq!(targets.iter().collect::<std::collections::HashSet<_>>().len(), 200);
-    targets.to_vec()
+    let target = |n: usize| {
+        let (first, second, third) = (piece(n), piece(n / 10), piece(n / 3));
+        format!("/x{first}{second}y{third}{}", QUERIES[(n + n / 4) % QUERIES.len()])
+    };
+    let targets: Vec<String> = (0..200).map(target).collect();
+    assert_eq!(targets.iter().collect::<HashSet<_>>().len(), 200);
+    targets
 }
 
 /// A configuration for curl that asks for all of them.
