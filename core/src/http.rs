@@ -20,6 +20,8 @@ pub(crate) use bridge::{Bridged, bridge, handshake_headers};
 pub use cancellation::Cancellation;
 pub(crate) use client::HttpClient;
 
+#[cfg(fuzzing)]
+pub(crate) use head::Target;
 pub use head::{Mount, ReasonPhrase, RemoteAddr};
 pub(crate) use intake::Intake;
 pub use request::IncomingRequest;

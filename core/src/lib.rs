@@ -55,6 +55,8 @@ mod dial;
 pub mod env;
 mod error;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod link;
 mod listener;

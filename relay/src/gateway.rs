@@ -21,14 +21,14 @@ use crate::rendezvous::choose;
 
 mod cors;
 mod exchange;
-mod fields;
+pub(crate) mod fields;
 mod frames;
 mod message;
 mod outlet;
 mod record;
 mod rendezvous;
 mod response;
-mod target;
+pub(crate) mod target;
 
 pub(crate) use cors::Cors;
 pub(crate) use response::RelayedBody;

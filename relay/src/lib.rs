@@ -16,6 +16,8 @@ pub mod directory;
 mod edge;
 #[cfg(feature = "config-file")]
 mod endpoint;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 mod limits;
 mod local;

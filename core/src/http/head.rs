@@ -37,15 +37,15 @@ pub struct RemoteAddr(pub SocketAddr);
 pub struct ReasonPhrase(pub String);
 
 /// Path and query of a request, taken apart at the end of the hybrid connection's name.
-pub(super) struct Target {
-    pub(super) mount: Mount,
+pub(crate) struct Target {
+    pub(crate) mount: Mount,
     /// What follows the name: empty, or with a slash in front.
-    pub(super) path: String,
-    pub(super) query: Option<String>,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
 }
 
 impl Target {
-    pub(super) fn parse(target: &str, entity: &EntityPath) -> Self {
+    pub(crate) fn parse(target: &str, entity: &EntityPath) -> Self {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(utf8_percent_encode(query, QUERY).to_string())),
             None => (target, None),
@@ -62,7 +62,7 @@ impl Target {
     }
 
     /// The URI that a program sees: at least a slash, and the query.
-    pub(super) fn uri(&self) -> Result<Uri> {
+    pub(crate) fn uri(&self) -> Result<Uri> {
         let path = if self.path.is_empty() { "/" } else { &self.path };
         let query = self.query.as_ref().map_or(String::new(), |query| format!("?{query}"));
         let target: PathAndQuery =

@@ -16,7 +16,7 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// A sender's headers as the listener gets them. `authorization` tells that the relay used that header itself.
-pub(super) fn to_listener(sent: &HeaderMap, authorization: bool, version: Version, host: &str) -> HeaderMap {
+pub(crate) fn to_listener(sent: &HeaderMap, authorization: bool, version: Version, host: &str) -> HeaderMap {
     let named = named_in_connection(sent);
     let mut fields = HeaderMap::with_capacity(sent.len() + 1);
     for (name, value) in sent {
@@ -40,7 +40,7 @@ pub(super) fn to_listener(sent: &HeaderMap, authorization: bool, version: Versio
 }
 
 /// A listener's headers as the sender gets them. `length` keeps a `Content-Length`: of a body that is not sent.
-pub(super) fn to_sender(given: HeaderMap, length: bool, host: &str) -> HeaderMap {
+pub(crate) fn to_sender(given: HeaderMap, length: bool, host: &str) -> HeaderMap {
     let named = named_in_connection(&given);
     let mut fields = HeaderMap::with_capacity(given.len() + 1);
     for (name, value) in &given {

@@ -5,7 +5,7 @@ use std::ops::Range;
 /// Path and query for a listener. `path` has no slash in front; both are as the sender wrote them, without the relay's parameters.
 ///
 /// `raw` leaves them so; otherwise the path is decoded as far as Azure's listeners expect it and nothing can be mistaken.
-pub(super) fn request_target(path: &str, query: Option<&str>, raw: bool) -> String {
+pub(crate) fn request_target(path: &str, query: Option<&str>, raw: bool) -> String {
     let mut target = String::with_capacity(1 + path.len() + query.map_or(0, |query| 1 + query.len()));
     target.push('/');
     if raw {
