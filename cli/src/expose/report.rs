@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hybridrelay::{ForwardEvent, Forwarded};
+use hybridrelay::{Error, ForwardEvent, Forwarded};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -28,21 +28,9 @@ impl Report {
     }
 
     pub(super) fn take(&self, event: ForwardEvent) {
-        let server = &self.server;
         match event {
-            ForwardEvent::ServerAnswered => {
-                if self.down.swap(false, Ordering::Relaxed) {
-                    let text = format!("{server} answers again");
-                    self.console.event("serverUp", json!({"server": server}), &text);
-                }
-            }
-            ForwardEvent::ServerFailed(error) => {
-                if !self.down.swap(true, Ordering::Relaxed) {
-                    let reason = describe(&error);
-                    let text = format!("{server} does not answer, senders get 502: {reason}");
-                    self.console.event("serverDown", json!({"server": server, "reason": reason}), &text);
-                }
-            }
+            ForwardEvent::ServerAnswered => self.server_answered(),
+            ForwardEvent::ServerFailed(error) => self.server_failed(&error),
             ForwardEvent::Connected => self.connections.send_modify(|open| *open += 1),
             ForwardEvent::Ended(forwarded) => {
                 if is_connection(&forwarded) {
@@ -51,6 +39,23 @@ impl Report {
                 self.ended(&forwarded);
             }
             _ => {}
+        }
+    }
+
+    /// Only the first answer behind a failure is told.
+    fn server_answered(&self) {
+        if self.down.swap(false, Ordering::Relaxed) {
+            let server = &self.server;
+            self.console.event("serverUp", json!({"server": server}), &format!("{server} answers again"));
+        }
+    }
+
+    /// Only the first failure behind an answer is told.
+    fn server_failed(&self, error: &Error) {
+        if !self.down.swap(true, Ordering::Relaxed) {
+            let (server, reason) = (&self.server, describe(error));
+            let text = format!("{server} does not answer, senders get 502: {reason}");
+            self.console.event("serverDown", json!({"server": server, "reason": reason}), &text);
         }
     }
 

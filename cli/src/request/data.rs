@@ -49,7 +49,7 @@ impl Data {
                     return Err(Failure::usage(format!("{} is a directory", Path::display(path))));
                 }
                 // Pipes and devices have none that counts.
-                let length = about.is_file().then(|| about.len());
+                let length = about.is_file().then_some(about.len());
                 Ok((streamed(file), length))
             }
         }

@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use crate::harness::{Process, Relay, run, within};
 use crate::serve_file::write;
-use server::Raw;
+pub(crate) use server::Raw;
 
 /// What curl got.
 pub(crate) struct Answer {

@@ -2,7 +2,8 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Process, Relay};
+use crate::expose::Raw;
+use crate::harness::{Process, Relay, run};
 
 #[tokio::test]
 async fn logs_hold_no_secret_at_any_level() {
@@ -36,6 +37,33 @@ async fn logs_hold_no_secret_at_any_level() {
             for secret in [key.as_str(), "sig=", "sb-hc-ticket", "sb-hc-token", "hunter2", "aHVudGVyMg"] {
                 let line = output.stderr.lines().find(|line| line.contains(secret));
                 assert_eq!(line, None, "{who} at {option} writes {secret}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nor_do_those_of_requests_hold_one() {
+    for option in ["-vvv", "--json"] {
+        let relay = Relay::start_with(["--listen", "https://127.0.0.1:0", option]).await;
+        let server = Raw::start().await;
+        let mut command = relay.command();
+        command.env("HYBRIDRELAY_LOG", "trace").args(["expose", "web", &server.url(), option]);
+        let mut exposed = Process::start(&mut command);
+        exposed.says("curl").await;
+        let mut ask =
+            relay.request(&["web/7?password=hunter2", "-H", "Authorization: Basic aHVudGVyMg", "-d", "hunter2"]);
+        let asked = run(ask.env("HYBRIDRELAY_LOG", "trace").arg(option), "").await;
+        assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+        exposed.says("/7").await;
+        exposed.signal(Signal::SIGTERM);
+        relay.process.signal(Signal::SIGTERM);
+        let key = relay.text("key").to_owned();
+        let said = [relay.process.output().await.stderr, exposed.output().await.stderr, asked.stderr];
+        for said in said {
+            for secret in [key.as_str(), "sig=", "sb-hc-ticket", "sb-hc-token", "hunter2", "aHVudGVyMg"] {
+                let line = said.lines().find(|line| line.contains(secret));
+                assert_eq!(line, None, "{secret} is written at {option}");
             }
         }
     }

@@ -144,8 +144,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         if let Some(forwarded) = self.forwarded.take() {
             self.tell(ForwardEvent::Ended(Forwarded {
-                received: self.traffic.from_sender(),
-                sent: self.traffic.to_sender(),
+                received: self.traffic.received(),
+                sent: self.traffic.sent(),
                 took: self.env.now().saturating_duration_since(self.begun),
                 ..forwarded
             }));

@@ -64,8 +64,8 @@ impl Bridge {
     pub(crate) async fn carry(self, traffic: &Traffic) -> Result<()> {
         let Self { sender, server } = self;
         let carried = tokio::try_join!(
-            carry(&sender, &server, |bytes| traffic.came(bytes)),
-            carry(&server, &sender, |bytes| traffic.went(bytes))
+            carry(&sender, &server, |bytes| traffic.count_received(bytes)),
+            carry(&server, &sender, |bytes| traffic.count_sent(bytes))
         );
         if carried.is_err() {
             sender.abort();

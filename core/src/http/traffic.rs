@@ -16,36 +16,36 @@ use crate::{Error, Result};
 /// The bytes of one sender: what came from it and what went to it. Only counted, so that no order among them matters.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    from_sender: AtomicU64,
-    to_sender: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
 }
 
 impl Traffic {
-    pub(crate) fn from_sender(&self) -> u64 {
-        self.from_sender.load(Ordering::Relaxed)
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn to_sender(&self) -> u64 {
-        self.to_sender.load(Ordering::Relaxed)
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
-    pub(super) fn came(&self, bytes: usize) {
-        self.from_sender.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn went(&self, bytes: usize) {
-        self.to_sender.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
 /// Counts the body of a request.
 pub(crate) fn counted_request(body: Body, traffic: &Arc<Traffic>) -> Body {
-    Body::new(CountedBody { body, traffic: traffic.clone(), count: Traffic::came })
+    Body::new(CountedBody { body, traffic: traffic.clone(), count: Traffic::count_received })
 }
 
 /// Counts the body of a response.
 pub(crate) fn counted_response(body: Body, traffic: &Arc<Traffic>) -> Body {
-    Body::new(CountedBody { body, traffic: traffic.clone(), count: Traffic::went })
+    Body::new(CountedBody { body, traffic: traffic.clone(), count: Traffic::count_sent })
 }
 
 struct CountedBody {
@@ -85,7 +85,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        self.traffic.came(buf.filled().len() - before);
+        self.traffic.count_received(buf.filled().len() - before);
         Poll::Ready(read)
     }
 }
@@ -93,7 +93,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.traffic.went(written);
+        self.traffic.count_sent(written);
         Poll::Ready(Ok(written))
     }
 

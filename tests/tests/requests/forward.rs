@@ -2,8 +2,8 @@
 
 use std::future::IntoFuture;
 
-use http::{Request, StatusCode};
-use hybridrelay::{Body, ErrorKind, Forwarder, ReasonPhrase, Sender};
+use http::{Method, Request, StatusCode};
+use hybridrelay::{Body, ErrorKind, ForwardEvent, Forwarded, Forwarder, ReasonPhrase, Sender};
 use hybridrelay_relay::LocalRelay;
 use hybridrelay_tests::wire::Soon;
 use hybridrelay_tests::wire::setup::{plain, plain_and_tls, tls};
@@ -215,6 +215,58 @@ async fn a_server_that_is_not_there_is_502_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_observer_learns_how_the_server_does_and_what_became_of_every_sender() {
+    let relay = plain().await;
+    let server = Server::start().await;
+    let url = server.url("http");
+    let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
+    let observer = move |event| events.send(event).expect("the test listens");
+    let sender = forwarding(&relay, &url, |forwarder| forwarder.observe(observer)).await;
+
+    let request = Request::put("/a%2Fb?secret").body(Body::from("12345")).unwrap();
+    let (response, _visitor) = tokio::join!(sender.request(request).soon(), async {
+        let mut visitor = server.visitor().await;
+        head(&mut visitor).await;
+        visitor.read_exact(&mut [0; 5]).soon().await.unwrap();
+        visitor.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nabc").soon().await.unwrap();
+        visitor
+    });
+    assert_eq!(response.unwrap().into_body().bytes(LIMIT).soon().await.unwrap(), "abc");
+    assert!(matches!(happened.recv().soon().await, Some(ForwardEvent::ServerAnswered)));
+    let ended = ended(happened.recv().soon().await);
+    assert_eq!((ended.method, ended.path.as_str()), (Some(Method::PUT), "/a%2Fb"));
+    assert_eq!((ended.status, ended.received, ended.sent), (Some(StatusCode::CREATED), 5, 3));
+    assert!(ended.error.is_none() && ended.remote_addr.is_some() && !ended.tracking_id.is_empty());
+
+    // Who goes before the answer has none.
+    let asking = tokio::spawn({
+        let sender = sender.clone();
+        async move { sender.request(get("/")).await }
+    });
+    head(&mut server.visitor().await).await;
+    asking.abort();
+    assert_eq!(self::ended(happened.recv().soon().await).status, None);
+
+    drop((server, _visitor));
+    let response = sender.request(get("/")).soon().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    let Some(ForwardEvent::ServerFailed(error)) = happened.recv().soon().await else { panic!("the server is gone") };
+    assert_eq!(error.kind(), ErrorKind::Network);
+    let ended = self::ended(happened.recv().soon().await);
+    assert_eq!(
+        (ended.status, ended.error.map(|error| error.kind())),
+        (Some(StatusCode::BAD_GATEWAY), Some(error.kind()))
+    );
+}
+
+fn ended(event: Option<ForwardEvent>) -> Forwarded {
+    match event {
+        Some(ForwardEvent::Ended(forwarded)) => forwarded,
+        other => panic!("an end was expected, not {other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn an_application_behaves_the_same_behind_it() {
     let address = serve_directly().await;
     for relay in plain_and_tls().await {
@@ -291,6 +343,7 @@ async fn an_unusable_target_is_reported() {
     let (listener, _) = pair(&relay).await;
     for target in ["", "ftp://h", "tcp://h", "http://user:s3cret@h"] {
         let error = listener.forward(target).soon().await.unwrap_err();
+        assert_eq!(Forwarder::check(target).unwrap_err().to_string(), error.to_string());
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{target}");
         assert!(!error.to_string().contains("s3cret"));
     }
