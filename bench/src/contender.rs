@@ -10,10 +10,10 @@ use clap::ValueEnum;
 use crate::certificate::{Certificate, server_config};
 use crate::load::Entrance;
 
-mod haproxy;
+pub(crate) mod haproxy;
 mod process;
 
-use process::Process;
+pub(crate) use process::Process;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -91,7 +91,8 @@ impl Contender {
         if let Self::Haproxy | Self::HaproxyTuned = self {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let backend_tls = file.map(server_config).transpose()?;
-            let (process, address) = haproxy::start(listener.local_addr()?, file, self == Self::HaproxyTuned)?;
+            let mode = if self == Self::HaproxyTuned { haproxy::Mode::TcpTuned } else { haproxy::Mode::Tcp };
+            let (process, address) = haproxy::start(listener.local_addr()?, file, mode)?;
             return Ok(Running { entrance: Entrance::proxy(address, client_tls, listener, backend_tls), process });
         }
         let name = match self {

@@ -1,14 +1,16 @@
-//! Measures the relay's data path beside other relays: `cargo xtask bench streams`.
+//! Measures the relay beside others: `cargo xtask bench streams` and `cargo xtask bench http`.
 //!
 //! Every contender runs in a process of its own, whose CPU clock and memory are read from outside. The load comes from
-//! this process, which is not measured: blocking threads that send prepared frames through raw sockets and count what
-//! arrives. So every contender gets identical bytes, and nothing of the client's cost is in the numbers.
+//! this process, which is not measured: for streams blocking threads that send prepared frames through raw sockets and
+//! count what arrives, for requests a hyper client. So every contender gets the same bytes, and nothing of the client's
+//! cost is in the numbers.
 #![allow(clippy::disallowed_methods)]
 
 mod case;
 mod certificate;
 mod contender;
 mod goals;
+mod http;
 mod idle;
 mod load;
 mod machine;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Measures the relay's data path beside other relays")]
+#[command(about = "Measures the relay beside others")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -33,13 +35,16 @@ struct Arguments {
 enum Command {
     /// Measures relayed streams: CPU per byte, message and connection, memory per idle pair
     Streams(streams::Options),
-    /// Runs one contender until its standard input ends; `streams` starts these by itself
+    /// Measures relayed HTTP: requests per second, latency, and the CPU time of requests and of long bodies
+    Http(http::Options),
+    /// Runs one contender until its standard input ends; the others start these by themselves
     Serve(serve::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Streams(options) => streams::run(&options),
+        Command::Http(options) => http::run(&options),
         Command::Serve(options) => serve::run(&options).map(|()| true),
     };
     match outcome {

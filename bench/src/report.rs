@@ -1,7 +1,10 @@
 //! Numbers of all rounds, and the tables that are made of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::path::Path;
+use std::{fmt, fs};
+
+use anyhow::{Context, Result};
 
 use crate::case::Case;
 use crate::contender::{Contender, Transport};
@@ -74,7 +77,7 @@ impl Results {
 
 impl Spread {
     /// `None` for no numbers.
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let (&min, &max) = (values.first()?, values.last()?);
@@ -105,9 +108,31 @@ pub(crate) fn goals_table(verdicts: &[Verdict]) -> String {
     table
 }
 
+/// Replaces what stands in a file between the two lines that mark the place of this name.
+pub(crate) fn put_into(file: &Path, name: &str, report: &str) -> Result<()> {
+    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->\n"));
+    let text = fs::read_to_string(file)?;
+    let (before, rest) = text.split_once(&begin).context("it has no line that marks the beginning")?;
+    let (_, after) = rest.split_once(&end).context("it has no line that marks the end")?;
+    Ok(fs::write(file, format!("{before}{begin}{report}{end}{after}"))?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_replaces_the_one_before_and_nothing_else() -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), "# Title\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nrest\n")?;
+        put_into(file.path(), "bench", "new\n")?;
+        put_into(file.path(), "bench", "newer\n")?;
+        let expected = "# Title\n<!-- bench: begin -->\nnewer\n<!-- bench: end -->\nrest\n";
+        assert_eq!(fs::read_to_string(file.path())?, expected);
+        assert!(put_into(file.path(), "bench http", "of something else\n").is_err());
+        assert_eq!(fs::read_to_string(file.path())?, expected);
+        Ok(())
+    }
 
     #[test]
     fn the_median_of_an_even_count_lies_between_the_middle_two() {

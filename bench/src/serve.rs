@@ -12,9 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate;
 
+mod answers;
 mod bare;
+mod listener;
 mod ours;
 mod tungstenite;
+mod upstream;
+
+pub(crate) use answers::Repeated;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -23,6 +28,9 @@ pub(crate) struct Options {
     /// Serve TLS with the certificate and key in this PEM file
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
+    /// Where `forward` forwards to
+    #[arg(long, value_name = "ADDRESS", required_if_eq("contender", "forward"))]
+    to: Option<SocketAddr>,
 }
 
 /// A contender that this binary serves.
@@ -34,11 +42,18 @@ pub(crate) enum Served {
     Tungstenite,
     /// No relay: receives on one socket and sends on another
     Bare,
+    /// No relay: a server that answers HTTP requests
+    Upstream,
+    /// Listens at the relay of the connection string in the environment and answers HTTP requests as `upstream` does
+    Listener,
+    /// Listens there and forwards HTTP requests to a server
+    Forward,
 }
 
 /// What a served contender says on standard output when it is ready.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Announcement {
+    /// Where to come; for a listener, the server that it forwards to, or nowhere.
     pub(crate) address: SocketAddr,
     /// How to reach it, for a relay that asks for tokens.
     pub(crate) connection_string: Option<String>,
@@ -46,7 +61,8 @@ pub(crate) struct Announcement {
 
 /// Serves until standard input ends, as it does when the one who started this is gone.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let tls = options.certificate.as_deref().map(certificate::server_config).transpose()?;
+    let certificate = options.certificate.as_deref();
+    let tls = certificate.map(certificate::server_config).transpose()?;
     let runtime = tokio::runtime::Runtime::new()?;
     match options.contender {
         Served::Ours => {
@@ -59,6 +75,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         Served::Bare => {
             bare::start(tls)?;
+            wait_for_end()
+        }
+        Served::Upstream => {
+            runtime.block_on(upstream::start(tls))?;
+            wait_for_end()
+        }
+        Served::Listener | Served::Forward => {
+            runtime.block_on(listener::start(certificate, options.to))?;
             wait_for_end()
         }
     }

@@ -1,8 +1,7 @@
 //! `streams`: all cases at all contenders, in interleaved rounds.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -12,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::case::{CASES, Case, Volume};
 use crate::certificate::Certificate;
 use crate::contender::{Contender, Running, Stage, Transport};
-use crate::report::{Results, goals_table};
+use crate::report::{Results, goals_table, put_into};
 use crate::session::{self, SLICES, Session};
 use crate::{goals, idle, machine, network};
 
@@ -74,7 +73,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     );
     println!("{report}\n{}", if met { "Every goal that was measured is met." } else { "A goal was MISSED." });
     if let Some(file) = &options.into {
-        put_into(file, &report).with_context(|| format!("the report cannot be put into {}", file.display()))?;
+        put_into(file, "bench", &report)
+            .with_context(|| format!("the report cannot be put into {}", file.display()))?;
     }
     Ok(met)
 }
@@ -146,37 +146,8 @@ fn failed(case: Case, transport: Transport, contender: Contender) -> String {
     format!("{case}, {transport}, at {contender}")
 }
 
-/// Replaces what stands between the two lines that mark the place.
-fn put_into(file: &Path, report: &str) -> Result<()> {
-    const BEGIN: &str = "<!-- bench: begin -->\n";
-    const END: &str = "<!-- bench: end -->\n";
-    let text = fs::read_to_string(file)?;
-    let (before, rest) = text.split_once(BEGIN).context("it has no line that marks the beginning")?;
-    let (_, after) = rest.split_once(END).context("it has no line that marks the end")?;
-    Ok(fs::write(file, format!("{before}{BEGIN}{report}{END}{after}"))?)
-}
-
 /// Thousands of pairs need more descriptors than a login allows. Children inherit the limit.
 fn raise_descriptor_limit() -> Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_replaces_the_one_before_and_nothing_else() -> Result<()> {
-        let file = tempfile::NamedTempFile::new()?;
-        fs::write(file.path(), "# Title\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nrest\n")?;
-        put_into(file.path(), "new\n")?;
-        put_into(file.path(), "newer\n")?;
-        let expected = "# Title\n<!-- bench: begin -->\nnewer\n<!-- bench: end -->\nrest\n";
-        assert_eq!(fs::read_to_string(file.path())?, expected);
-        fs::write(file.path(), "no marks\n")?;
-        assert!(put_into(file.path(), "new\n").is_err());
-        assert_eq!(fs::read_to_string(file.path())?, "no marks\n");
-        Ok(())
-    }
 }

@@ -22,12 +22,17 @@ pub(crate) struct Process {
 
 impl Process {
     /// Runs one of the contenders that this program serves, from this build or from another.
-    pub(super) fn serve(program: &Path, name: &str, certificate: Option<&Path>) -> Result<(Self, Announcement)> {
+    pub(crate) fn serve(program: &Path, name: &str, certificate: Option<&Path>) -> Result<(Self, Announcement)> {
         let mut command = Command::new(program);
         command.arg("serve").arg(name);
         if let Some(file) = certificate {
             command.arg("--certificate").arg(file);
         }
+        Self::announced(command)
+    }
+
+    /// Runs a program that says on its standard output when it is ready, and ends with its standard input.
+    pub(crate) fn announced(mut command: Command) -> Result<(Self, Announcement)> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Self::spawn(command)?;
         let stdout = process.child.stdout.take().context("the child has no output")?;
