@@ -5,12 +5,13 @@
 //! memory under a paused clock, and the same seed gives the same trace.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -155,6 +156,9 @@ impl Env {
 
     /// A uniformly distributed number below `bound`; 0 if `bound` is 0.
     pub fn random_below(&self, bound: usize) -> usize {
+        if bound <= 1 {
+            return 0;
+        }
         // A 64-bit draw reduced by multiplication: the bias is below bound / 2^64.
         ((u128::from(u64::from_le_bytes(self.random())) * bound as u128) >> 64) as usize
     }
@@ -177,12 +181,16 @@ impl Env {
 
     /// Runs `future` for at most `limit`; `None` if it did not complete in time. Dropping cancels both.
     pub async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        let sleep = self.sleep(limit);
-        tokio::select! {
-            biased;
-            value = future => Some(value),
-            () = sleep => None,
-        }
+        let now = self.now();
+        let deadline = now.checked_add(limit).unwrap_or(now + FOREVER);
+        let mut future = pin!(future);
+        // What is ready at once needs no timer.
+        let mut sleep = None;
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => sleep.get_or_insert_with(|| self.sleep_until(deadline)).as_mut().poll(cx).map(|()| None),
+        })
+        .await
     }
 
     /// Runs a task in the background. The task goes on when the handle is dropped.
