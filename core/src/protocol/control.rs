@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::Features;
@@ -94,13 +96,18 @@ pub struct Accept {
 impl Accept {
     /// The message; all four fields are always there, because Java needs them.
     pub fn to_json(&self) -> String {
-        json!({"accept": {
-            "address": self.address,
-            "id": self.id,
-            "connectHeaders": headers_to_json(&self.connect_headers, &Features::none()),
-            "remoteEndpoint": endpoint_to_json(self.remote_endpoint),
-        }})
-        .to_string()
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'a> {
+            address: &'a str,
+            id: &'a str,
+            connect_headers: HeadersJson<'a>,
+            remote_endpoint: EndpointJson,
+        }
+        let Self { address, id, connect_headers, remote_endpoint } = self;
+        let (headers, remote_endpoint) = (&Features::none(), EndpointJson::new(*remote_endpoint));
+        let connect_headers = HeadersJson(connect_headers, headers);
+        message("accept", &Fields { address, id, connect_headers, remote_endpoint })
     }
 }
 
@@ -140,20 +147,36 @@ impl Request {
 
     /// The message, for a listener with these features: repeated headers are arrays where that was agreed on (protocol.md 3.10).
     pub fn to_json_for(&self, features: &Features) -> String {
-        let mut fields = Map::new();
-        fields.insert("address".into(), self.address.clone().into());
-        // The marker for a request that waits at the rendezvous is the address alone.
-        if let (Some(id), Some(target), Some(method), Some(body)) =
-            (&self.id, &self.request_target, &self.method, self.body)
-        {
-            fields.insert("id".into(), id.clone().into());
-            fields.insert("requestTarget".into(), target.clone().into());
-            fields.insert("method".into(), method.clone().into());
-            fields.insert("remoteEndpoint".into(), endpoint_to_json(self.remote_endpoint));
-            fields.insert("requestHeaders".into(), headers_to_json(&self.request_headers, features));
-            fields.insert("body".into(), body.into());
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'a> {
+            address: &'a str,
+            #[serde(flatten)]
+            rest: Option<Rest<'a>>,
         }
-        json!({ "request": fields }).to_string()
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Rest<'a> {
+            body: bool,
+            id: &'a str,
+            method: &'a str,
+            remote_endpoint: EndpointJson,
+            request_headers: HeadersJson<'a>,
+            request_target: &'a str,
+        }
+        // The marker for a request that waits at the rendezvous is the address alone.
+        let rest = match (&self.id, &self.request_target, &self.method, self.body) {
+            (Some(id), Some(request_target), Some(method), Some(body)) => Some(Rest {
+                body,
+                id,
+                method,
+                remote_endpoint: EndpointJson::new(self.remote_endpoint),
+                request_headers: HeadersJson(&self.request_headers, features),
+                request_target,
+            }),
+            _ => None,
+        };
+        message("request", &Fields { address: &self.address, rest })
     }
 }
 
@@ -192,15 +215,24 @@ impl Response {
     /// The message, for a relay with these features: repeated headers are arrays where that was agreed on (protocol.md 3.10 and
     /// 10, decision 26).
     pub fn to_json_for(&self, features: &Features) -> String {
-        let mut fields = Map::new();
-        fields.insert("requestId".into(), self.request_id.clone().into());
-        fields.insert("statusCode".into(), self.status_code.into());
-        if let Some(description) = &self.status_description {
-            fields.insert("statusDescription".into(), description.clone().into());
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Fields<'a> {
+            body: bool,
+            request_id: &'a str,
+            response_headers: HeadersJson<'a>,
+            status_code: u16,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            status_description: Option<&'a str>,
         }
-        fields.insert("responseHeaders".into(), headers_to_json(&self.response_headers, features));
-        fields.insert("body".into(), self.body.into());
-        json!({ "response": fields }).to_string()
+        let fields = Fields {
+            body: self.body,
+            request_id: &self.request_id,
+            response_headers: HeadersJson(&self.response_headers, features),
+            status_code: self.status_code,
+            status_description: self.status_description.as_deref(),
+        };
+        message("response", &fields)
     }
 }
 
@@ -338,17 +370,49 @@ fn truth(value: &Value) -> Option<bool> {
     }
 }
 
-fn headers_to_json(headers: &HeaderMap, features: &Features) -> Value {
-    let mut object = Map::new();
-    for name in headers.keys() {
-        let values: Vec<String> = headers.get_all(name).iter().filter_map(text).collect();
-        if values.len() > 1 && features.has(Features::HEADER_ARRAYS) {
-            object.insert(canonical_name(name.as_str()), values.into());
-        } else if !values.is_empty() {
-            object.insert(canonical_name(name.as_str()), values.join(joiner(name)).into());
+/// Headers as an object: one string for each name, or an array of several where that was agreed on.
+struct HeadersJson<'a>(&'a HeaderMap, &'a Features);
+
+impl Serialize for HeadersJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(headers, features) = self;
+        let mut object = serializer.serialize_map(None)?;
+        for name in headers.keys() {
+            let mut values = headers.get_all(name).iter().filter_map(text);
+            let Some(first) = values.next() else { continue };
+            let Some(second) = values.next() else {
+                object.serialize_entry(&canonical_name(name.as_str()), &first)?;
+                continue;
+            };
+            let values: Vec<_> = [first, second].into_iter().chain(values).collect();
+            if features.has(Features::HEADER_ARRAYS) {
+                object.serialize_entry(&canonical_name(name.as_str()), &values)?;
+            } else {
+                object.serialize_entry(&canonical_name(name.as_str()), &values.join(joiner(name)))?;
+            }
         }
+        object.end()
     }
-    Value::Object(object)
+}
+
+/// An address as an object. Java throws without it, .NET parses the address as an IP literal.
+#[derive(Serialize)]
+struct EndpointJson {
+    address: String,
+    port: u16,
+}
+
+impl EndpointJson {
+    fn new(endpoint: Option<SocketAddr>) -> Self {
+        let endpoint = endpoint.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        Self { address: endpoint.ip().to_canonical().to_string(), port: endpoint.port() }
+    }
+}
+
+/// A message: one command and its fields.
+fn message(command: &'static str, fields: &impl Serialize) -> String {
+    let text = serde_json::to_string(fields).expect("strings, numbers and maps with string keys always serialise");
+    format!("{{\"{command}\":{text}}}")
 }
 
 /// Strings, or arrays of strings; names and values that HTTP does not allow are dropped.
@@ -368,12 +432,6 @@ fn headers_from_json(value: Option<&Value>) -> HeaderMap {
         }
     }
     headers
-}
-
-fn endpoint_to_json(endpoint: Option<SocketAddr>) -> Value {
-    // Java throws without the object, .NET parses the address as an IP literal.
-    let endpoint = endpoint.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-    json!({"address": endpoint.ip().to_canonical().to_string(), "port": endpoint.port()})
 }
 
 fn endpoint_from_json(value: Option<&Value>) -> Option<SocketAddr> {

@@ -1,5 +1,7 @@
 //! Header rules: names of the protocol, canonical case, and what is filtered where.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The header that carries a token in every official client.
@@ -84,13 +86,13 @@ pub fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
 
 /// A header value as text: what travels in JSON. `None` for values with control characters. Bytes that are not UTF-8 are read as
 /// Latin-1.
-pub fn text(value: &HeaderValue) -> Option<String> {
+pub fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     let bytes = value.as_bytes();
     if bytes.iter().any(u8::is_ascii_control) {
         return None;
     }
     Some(match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
+        Ok(text) => text.into(),
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
     })
 }
