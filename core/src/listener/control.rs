@@ -46,6 +46,9 @@ const WALL_CLOCK_CHECK: Duration = Duration::from_secs(60);
 /// Requests of up to 64 KiB come in one text and one binary message (protocol.md 3.5).
 const MESSAGE_LIMIT: usize = 256 * 1024;
 
+/// Up to this much waits until everything was said that there is to say: an answer and its body leave in one piece.
+const WRITE_BUFFER: usize = 16 * 1024;
+
 pub(super) struct ControlChannel {
     env: Env,
     pipe: Pipe,
@@ -149,7 +152,7 @@ impl ControlChannel {
         // Small whole messages: tungstenite's default buffers would take 256 KiB for each listener.
         let config = WebSocketConfig::default()
             .read_buffer_size(4 * 1024)
-            .write_buffer_size(0)
+            .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(512 * 1024)
             .max_message_size(Some(MESSAGE_LIMIT))
             .max_frame_size(Some(MESSAGE_LIMIT));

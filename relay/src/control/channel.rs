@@ -29,6 +29,12 @@ use crate::observe::{Active, Detail, Operation, Origin};
 /// Timers that follow the wall clock look again at least this often, so that a clock that jumps is noticed.
 const WALL_CLOCK_CHECK: Duration = Duration::from_secs(60);
 
+/// Up to this much waits for the flush: a request and its body, and several requests, leave in one piece.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// How many deliveries leave at once at most, so that what the listener says is heard in between.
+const BATCH: usize = 32;
+
 pub(super) struct Channel {
     pub(super) node: Arc<Node>,
     pub(super) namespace: String,
@@ -103,7 +109,7 @@ impl Channel {
         // Small whole messages: tungstenite's default buffers would take 256 KiB for each listener.
         let config = WebSocketConfig::default()
             .read_buffer_size(4 * 1024)
-            .write_buffer_size(0)
+            .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(512 * 1024)
             .max_message_size(Some(most))
             .max_frame_size(Some(most));
@@ -182,15 +188,23 @@ impl Open {
         }
     }
 
+    /// Hands over a delivery, and those that wait behind it.
     async fn deliver(&mut self, inbound: Inbound) -> Result<(), End> {
-        let Inbound { delivery, reply_to, room } = inbound;
-        self.write(Message::text(delivery.text)).await?;
-        // Exactly one binary message, and nothing in between (protocol.md 5.3).
-        if let Some(body) = delivery.body {
-            self.write(Message::Binary(body)).await?;
+        let (mut next, mut count) = (Some(inbound), 0);
+        let mut rooms = Vec::new();
+        while let Some(Inbound { delivery, reply_to, room }) = next {
+            self.feed(Message::text(delivery.text)).await?;
+            // Exactly one binary message, and nothing in between (protocol.md 5.3).
+            if let Some(body) = delivery.body {
+                self.feed(Message::Binary(body)).await?;
+            }
+            rooms.push(room);
+            self.waiting.add(delivery.request_id, reply_to);
+            count += 1;
+            next = if count < BATCH { self.channel.lease.inbox.try_recv().ok() } else { None };
         }
-        drop(room);
-        self.waiting.add(delivery.request_id, reply_to);
+        self.flush().await?;
+        drop(rooms);
         self.channel.lease.presence.in_flight(self.waiting.len());
         Ok(())
     }
@@ -347,14 +361,21 @@ impl Open {
         Ok(())
     }
 
-    /// Writes one message; a listener that takes nothing for too long is dead (decision 55).
+    /// Writes one message.
     async fn write(&mut self, message: Message) -> Result<(), End> {
-        let limit = self.channel.node.config().timings.write_stall;
-        match self.channel.node.env.timeout(limit, self.ws.send(message)).await {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(broken(&error)),
-            None => Err(End::Cut("the listener took nothing")),
-        }
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Takes a message on, to be written with the next flush at the latest.
+    async fn feed(&mut self, message: Message) -> Result<(), End> {
+        let node = self.channel.node.clone();
+        taken(node.env.timeout(node.config().timings.write_stall, self.ws.feed(message)).await)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let node = self.channel.node.clone();
+        taken(node.env.timeout(node.config().timings.write_stall, self.ws.flush()).await)
     }
 
     /// Ends the channel. Before the last word is said it is out of the directory, so that no sender is sent here any more, and
@@ -415,6 +436,15 @@ enum Step {
 
 fn closing(code: u16, reason: &str) -> End {
     End::Close(CloseFrame { code, reason: reason.to_owned() })
+}
+
+/// How a write went; a listener that takes nothing for too long is dead (decision 55).
+fn taken(written: Option<Result<(), WsError>>) -> Result<(), End> {
+    match written {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(broken(&error)),
+        None => Err(End::Cut("the listener took nothing")),
+    }
 }
 
 /// What a failing stream means: a violation is answered, a broken transport is not.
