@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 
 use crate::node::lock;
 
-/// How much is read at once.
-const READ: usize = 16 * 1024;
+/// How much is read at once: little from a listener that says little, since the room is there while nothing comes, and more as long as
+/// reads fill it.
+const READ: std::ops::RangeInclusive<usize> = 8 * 1024..=64 * 1024;
 
 /// Up to this size a payload leaves in one piece with its header.
 const SMALL: usize = 4 * 1024;
@@ -51,6 +52,8 @@ pub(super) struct Reader {
     io: ReadHalf<BoxSocket>,
     decoder: Decoder,
     input: BytesMut,
+    /// How much the next read may bring.
+    room: usize,
     /// Of the frame that has begun.
     kind: MessageKind,
     patience: Patience,
@@ -70,6 +73,7 @@ impl Reader {
             io,
             decoder: Decoder::new(Role::Server),
             input: BytesMut::from(read_buf),
+            room: *READ.start(),
             kind: MessageKind::Binary,
             patience,
             pinged: false,
@@ -93,11 +97,16 @@ impl Reader {
                 Err(error) => return Piece::Broken(error),
             }
             let wait = if self.pinged { self.patience.dead_after } else { self.patience.ping_after };
-            self.input.reserve(READ);
+            self.input.reserve(self.room);
             tokio::select! {
                 biased;
                 read = self.io.read_buf(&mut self.input) => match read {
-                    Ok(1..) => self.heard(),
+                    Ok(read @ 1..) => {
+                        // The buffer may have more room than was asked for.
+                        let room = if read >= self.room { self.room * 2 } else { read.next_power_of_two() };
+                        self.room = room.clamp(*READ.start(), *READ.end());
+                        self.heard();
+                    }
                     Ok(0) | Err(_) => return Piece::Gone,
                 },
                 () = self.env.sleep_until(self.quiet_since + wait) => {
