@@ -10,10 +10,10 @@ use hybridrelay::token::{Token, TokenProvider};
 use hybridrelay::{Body, Error, ErrorKind, Listener, ReasonPhrase, RemoteAddr, Responder, Sender};
 use hybridrelay_relay::LocalRelay;
 use hybridrelay_tests::wire::Soon;
-use hybridrelay_tests::wire::setup::{self, HYCO, plain, plain_and_tls, tls};
+use hybridrelay_tests::wire::setup::{self, HYCO, plain, plain_and_tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::common::{LIMIT, incoming};
 
@@ -24,7 +24,7 @@ pub(crate) async fn pair(relay: &LocalRelay) -> (Listener, Sender) {
 }
 
 /// Answers every request in a task of its own.
-fn answer<F>(listener: &Listener, handle: impl Fn(Request<Body>, Responder) -> F + Send + 'static)
+pub(crate) fn answer<F>(listener: &Listener, handle: impl Fn(Request<Body>, Responder) -> F + Send + 'static)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -110,35 +110,6 @@ async fn head_and_headers_come_through_as_they_were_written() {
         assert_eq!(cookies, ["a=1; Expires=Wed, 21 Oct 2065 07:28:00 GMT", "b=2"]);
         assert_eq!(response.headers()["x-own"], "c");
         assert_eq!(response.into_body().bytes(LIMIT).soon().await.unwrap(), "tea");
-    }
-}
-
-#[tokio::test]
-async fn ticks_arrive_one_by_one() {
-    for relay in plain_and_tls().await {
-        let (listener, sender) = pair(&relay).await;
-        let (tick, ticks) = mpsc::channel::<&'static str>(1);
-        let ticks = Arc::new(tokio::sync::Mutex::new(ticks));
-        answer(&listener, move |_, responder| {
-            let ticks = ticks.clone();
-            async move {
-                let mut writer = responder.start(Response::new(())).unwrap();
-                writer.flush().soon().await.unwrap();
-                while let Some(tick) = ticks.lock().await.recv().await {
-                    writer.write(tick).soon().await.unwrap();
-                }
-                writer.finish().soon().await.unwrap();
-            }
-        });
-        let response = sender.request(Request::get("/events").body(()).unwrap()).soon().await.unwrap();
-        let mut body = response.into_body();
-        for one in ["first", "second", "third"] {
-            // Each is made only after the one before has arrived.
-            tick.send(one).soon().await.unwrap();
-            assert_eq!(body.chunk().soon().await.unwrap().unwrap(), one);
-        }
-        drop(tick);
-        assert_eq!(body.chunk().soon().await.unwrap(), None);
     }
 }
 
@@ -282,40 +253,6 @@ async fn requests_share_connections_and_tokens() {
         }
         assert_eq!((ports.len(), asked.load(Ordering::SeqCst)), (1, 1));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn five_thousand_requests_wait_for_a_handler_of_four() {
-    const REQUESTS: usize = 5_000;
-    let relay = tls().await;
-    let listener = setup::listener(&relay, HYCO).max_concurrent(REQUESTS).soon().await.unwrap();
-    let (turns, most, now) =
-        (Arc::new(Semaphore::new(4)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let highest = most.clone();
-    answer(&listener, move |request, responder| {
-        let (turns, most, now) = (turns.clone(), most.clone(), now.clone());
-        async move {
-            let turn = turns.acquire_owned().await.unwrap();
-            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::task::yield_now().await;
-            now.fetch_sub(1, Ordering::SeqCst);
-            drop(turn);
-            responder.send(Response::new(request.uri().path().to_owned())).soon().await.unwrap();
-        }
-    });
-    let sender = setup::sender(&relay, HYCO).build().unwrap();
-    let asking = (0..REQUESTS).map(|number| {
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            let path = format!("/{number}");
-            let response = sender.request(Request::get(&path).body(()).unwrap()).soon().await.unwrap();
-            assert_eq!(response.into_body().bytes(99).soon().await.unwrap(), path);
-        })
-    });
-    for asked in asking.collect::<Vec<_>>() {
-        asked.soon().await.unwrap();
-    }
-    assert!(highest.load(Ordering::SeqCst) <= 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hybridrelay::env::sim::{self, Sim, Trace};
 use hybridrelay::{ErrorKind, Incoming, IncomingRequest, Listener};
+use hybridrelay_relay::{Entity, HttpSettings};
 
 use crate::world::{ENTITY, NAMESPACE, World};
 
@@ -115,5 +116,38 @@ fn an_answer_that_takes_its_time_keeps_its_sender() {
         // The body waits in the sockets until it is read.
         let body = response.expect("an answer").into_body().bytes(99).await.expect("a whole body");
         assert_eq!(body.len(), 40);
+    });
+}
+
+#[test]
+fn an_answer_of_a_hundred_and_thirty_seconds_comes_where_that_is_allowed() {
+    sim::run(1, async |sim| {
+        let world = World::start(sim.clone()).await;
+        let silence = Duration::from_secs(130);
+        let mut settings = HttpSettings::default();
+        (settings.response_timeout, settings.idle_timeout) = (2 * silence, 2 * silence);
+        let entity = Entity::new(ENTITY.parse().expect("a valid name")).with_http(settings);
+        assert!(world.store.put_entity(NAMESPACE, entity));
+        let listener = world.listener().open().await.expect("online");
+        let sender = world.sender().build().expect("a valid target");
+        let began = sim.elapsed();
+        let (response, ()) = tokio::join!(
+            async {
+                let response = sender.request(post(vec![])).await.expect("an answer");
+                response.into_body().bytes(99).await.expect("a whole body")
+            },
+            async {
+                let (_, responder) = incoming(&listener).await.into_parts();
+                sim.sleep(silence).await;
+                let mut writer = responder.start(Response::new(())).expect("a status");
+                writer.write("la").await.expect("the sender waits");
+                writer.flush().await.expect("the sender waits");
+                sim.sleep(silence).await;
+                writer.write("te").await.expect("the sender waits");
+                writer.finish().await.expect("the sender waits");
+            }
+        );
+        assert_eq!(response, "late");
+        assert!(sim.elapsed() - began >= 2 * silence, "the clock was moved through the silence");
     });
 }
