@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that the tests need, then all of them.
 
+use std::thread::available_parallelism;
+
 use anyhow::Result;
 use clap::Args;
 use xshell::{Shell, cmd};
@@ -24,6 +26,9 @@ pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
     let selection = ["--workspace", "--all-features", "--locked"];
     cmd!(sh, "cargo build {selection...} --bins --tests").run()?;
     let args = &options.args;
+    // One more than there are cores: a test that mostly waits takes no turn away from the others.
+    let threads = sh.var("RUST_TEST_THREADS").unwrap_or((available_parallelism()?.get() + 1).to_string());
+    let _threads = sh.push_env("RUST_TEST_THREADS", threads);
     cmd!(sh, "cargo test {selection...} -- {args...}").run()?;
     Ok(())
 }

@@ -53,16 +53,18 @@ fn goals() -> Vec<Goal> {
             goals.push(Goal { transport, case, quantity, who, limit });
         }
     };
-    for connections in [1, 32] {
-        let case = Case::Small { connections };
-        add(case, Cpu, Listener, AtMost(9.9), AtMost(9.9));
-        add(case, Rate, Listener, AtLeast(0.1), AtLeast(0.1));
-        add(case, Rate, Forward, AtLeast(0.1), AtLeast(0.1));
-    }
-    for case in [Case::Download, Case::Upload] {
-        add(case, Cpu, Listener, AtMost(9.9), AtMost(9.9));
-        add(case, Throughput, Listener, AtLeast(0.1), AtLeast(0.1));
-    }
+    let (one, many) = (Case::Small { connections: 1 }, Case::Small { connections: 32 });
+    // On one connection at a time there is nothing that a wake-up could be shared with.
+    add(one, Cpu, Listener, AtMost(6.0), AtMost(3.5));
+    add(one, Rate, Listener, AtLeast(0.15), AtLeast(0.25));
+    add(one, Rate, Forward, AtLeast(0.08), AtLeast(0.2));
+    add(many, Cpu, Listener, AtMost(3.2), AtMost(2.2));
+    add(many, Rate, Listener, AtLeast(0.25), AtLeast(0.4));
+    add(many, Rate, Forward, AtLeast(0.2), AtLeast(0.25));
+    add(Case::Download, Cpu, Listener, AtMost(1.8), AtMost(1.3));
+    add(Case::Download, Throughput, Listener, AtLeast(0.35), AtLeast(0.8));
+    add(Case::Upload, Cpu, Listener, AtMost(1.6), AtMost(0.9));
+    add(Case::Upload, Throughput, Listener, AtLeast(0.35), AtLeast(0.8));
     goals
 }
 

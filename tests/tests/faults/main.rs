@@ -7,6 +7,7 @@
 // Real processes and real time are the point here.
 #![allow(clippy::disallowed_methods)]
 
+mod asleep;
 mod clocks;
 mod cut;
 mod handshake;

@@ -12,5 +12,4 @@ mod forward;
 mod lost;
 mod many;
 mod round;
-mod silence;
 mod slow;

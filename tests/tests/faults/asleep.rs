@@ -1,4 +1,4 @@
-//! A listener that says nothing for longer than every timer on the way, in real time.
+//! A listener that says nothing for longer than every timer on the way, in real time. Here, since the tests beside it take as long.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use hybridrelay::{Body, Error, Incoming, IncomingRequest, Sender};
 use hybridrelay_relay::HttpSettings;
 use hybridrelay_tests::wire::setup::{self, HYCO, plain};
 
-use super::round::pair;
+use super::run;
 
 /// Longer than the relay's Pings, the SDK's keep-alive, and what both wait by default for an answer or for more of one.
 const SILENCE: Duration = Duration::from_secs(75);
@@ -38,13 +38,18 @@ async fn ask(sender: &Sender, path: &str, body: Body) {
     assert_eq!(response.into_body().bytes(99).await.expect("a whole body"), "late", "{path}");
 }
 
-#[tokio::test]
-async fn seventy_five_seconds_of_silence_end_nothing_where_they_are_allowed() {
+#[test]
+fn seventy_five_seconds_of_silence_end_nothing_where_they_are_allowed() {
+    run(silence());
+}
+
+async fn silence() {
     let mut settings = HttpSettings::default();
     (settings.response_timeout, settings.idle_timeout) = (PATIENCE, PATIENCE);
     let relay = plain().await;
     assert!(relay.store().put_entity(relay.namespace(), setup::entity(HYCO).with_http(settings)));
-    let (listener, sender) = pair(&relay).await;
+    let listener = setup::listener(&relay, HYCO).await.expect("the listener gets online");
+    let sender = setup::sender(&relay, HYCO).build().expect("the options are right");
     tokio::spawn(async move {
         while let Ok(Some(Incoming::Request(request))) = listener.accept().await {
             tokio::spawn(answer(request));
