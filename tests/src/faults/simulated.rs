@@ -108,7 +108,7 @@ pub fn play(seed: u64, count: usize) -> Report {
         assert_eq!(after, before, "tasks stay behind");
         assert_eq!(scene.relay().connections(), 0);
         assert_eq!(scene.relay().listeners(NAMESPACE, ENTITY).len(), 1);
-        let vitals = |tasks| Vitals { tasks, descriptors: 0, connections: 0, listeners: 1 };
+        let vitals = |tasks| Vitals { tasks, descriptors: 0, connections: 0, active: 0, listeners: 1 };
         report.process(format!("simulation {seed}, after {count} faults"), vitals(before), vitals(after));
         report
     })
