@@ -224,11 +224,12 @@ async fn an_observer_learns_how_the_server_does_and_what_became_of_every_sender(
     let sender = forwarding(&relay, &url, |forwarder| forwarder.observe(observer)).await;
 
     let request = Request::put("/a%2Fb?secret").body(Body::from("12345")).unwrap();
-    let (response, _visitor) = tokio::join!(sender.request(request).soon(), async {
+    let (response, visitor) = tokio::join!(sender.request(request).soon(), async {
         let mut visitor = server.visitor().await;
         head(&mut visitor).await;
         visitor.read_exact(&mut [0; 5]).soon().await.unwrap();
-        visitor.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 3\r\n\r\nabc").soon().await.unwrap();
+        let answer = b"HTTP/1.1 201 Created\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
+        visitor.write_all(answer).soon().await.unwrap();
         visitor
     });
     assert_eq!(response.unwrap().into_body().bytes(LIMIT).soon().await.unwrap(), "abc");
@@ -237,17 +238,20 @@ async fn an_observer_learns_how_the_server_does_and_what_became_of_every_sender(
     assert_eq!((ended.method, ended.path.as_str()), (Some(Method::PUT), "/a%2Fb"));
     assert_eq!((ended.status, ended.received, ended.sent), (Some(StatusCode::CREATED), 5, 3));
     assert!(ended.error.is_none() && ended.remote_addr.is_some() && !ended.tracking_id.is_empty());
+    drop(visitor);
 
     // Who goes before the answer has none.
     let asking = tokio::spawn({
         let sender = sender.clone();
         async move { sender.request(get("/")).await }
     });
-    head(&mut server.visitor().await).await;
+    // The server still has it then.
+    let mut left = server.visitor().soon().await;
+    head(&mut left).await;
     asking.abort();
     assert_eq!(self::ended(happened.recv().soon().await).status, None);
 
-    drop((server, _visitor));
+    drop((server, left));
     let response = sender.request(get("/")).soon().await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let Some(ForwardEvent::ServerFailed(error)) = happened.recv().soon().await else { panic!("the server is gone") };
