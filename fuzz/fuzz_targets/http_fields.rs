@@ -16,7 +16,8 @@ fuzz_target!(|input: &[u8]| {
     let fields = read(input);
     for used_authorization in [false, true] {
         let sent = to_listener(&fields, used_authorization, Version::HTTP_11, "relay.example.net");
-        check(&fields, &sent);
+        // Values with control characters, as a tab is one, do not travel as text.
+        check(&fields, &sent, |value| hybridrelay::protocol::headers::text(value).is_some());
         assert!(!sent.contains_key("content-length") && !sent.contains_key("servicebusauthorization"));
         assert!(!used_authorization || !sent.contains_key("authorization"));
         // The listener filters once more, and what reaches a program is the same.
@@ -24,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     }
     for length in [false, true] {
         let given = to_sender(fields.clone(), length, "relay.example.net");
-        check(&fields, &given);
+        check(&fields, &given, |_| true);
         match given.get("content-length") {
             Some(value) => assert!(length && value.to_str().unwrap().parse::<u64>().is_ok()),
             None => assert!(!length || !fields.get_all("content-length").iter().any(is_length)),
@@ -37,7 +38,8 @@ fuzz_target!(|input: &[u8]| {
 
     // A response as a listener writes it, on its way to the sender.
     if let Ok(FromListener::Response(response)) = FromListener::parse(input) {
-        check(&response.response_headers, &to_sender(response.response_headers.clone(), false, "relay.example.net"));
+        let given = to_sender(response.response_headers.clone(), false, "relay.example.net");
+        check(&response.response_headers, &given, |_| true);
     }
     // A request as a relay writes it.
     if let Ok(FromRelay::Request(request)) = FromRelay::parse(input) {
@@ -73,21 +75,21 @@ fn read(input: &[u8]) -> HeaderMap {
     fields
 }
 
-fn check(before: &HeaderMap, after: &HeaderMap) {
+fn check(before: &HeaderMap, after: &HeaderMap, travels: impl Fn(&HeaderValue) -> bool) {
     assert!(NEVER.iter().all(|name| !after.contains_key(*name)));
-    assert_eq!(after.get_all("via").iter().count(), vias(before) + 1);
+    let vias =
+        if is_named(before, "via") { 0 } else { before.get_all("via").iter().filter(|via| travels(via)).count() };
+    assert_eq!(after.get_all("via").iter().count(), vias + 1);
     for (name, value) in after {
         let of_ours = name == "via" || name == "set-cookie" || name == "content-length";
         assert!(of_ours || before.get_all(name).iter().any(|known| known == value), "{name} is made up");
     }
 }
 
-/// How many `Via` pass: none if it is named as the connection's own, and none that is no text.
-fn vias(fields: &HeaderMap) -> usize {
+/// Whether `Connection` takes a header for its own.
+fn is_named(fields: &HeaderMap, header: &str) -> bool {
     let lists = fields.get_all("connection").iter().filter_map(|list| list.to_str().ok());
-    let is_named = lists.flat_map(|list| list.split(',')).any(|name| name.trim().eq_ignore_ascii_case("via"));
-    let text = |value: &&HeaderValue| hybridrelay::protocol::headers::text(value).is_some();
-    if is_named { 0 } else { fields.get_all("via").iter().filter(text).count() }
+    lists.flat_map(|list| list.split(',')).any(|name| name.trim().eq_ignore_ascii_case(header))
 }
 
 fn is_length(value: &HeaderValue) -> bool {
