@@ -9,8 +9,8 @@ use clap::Args;
 
 use crate::certificate::Certificate;
 use crate::contender::Transport;
-use crate::report::put_into;
-use crate::{machine, network};
+use crate::network;
+use crate::report::Report;
 
 mod case;
 mod contender;
@@ -77,22 +77,15 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let verdicts = goals::judge(&results);
     let met = verdicts.iter().all(|verdict| verdict.is_met());
-    let report = format!(
-        "Command: `cargo xtask bench {}`  \nMachine: {}  \nNetwork: {network}  \nCommit: {}  \n\
-         Rounds: {}, in {} s\n\n{}\n{}",
-        std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-        machine::machine(),
-        machine::commit(),
-        options.rounds(),
-        began.elapsed().as_secs(),
-        results.tables(),
-        goals::table(&verdicts),
-    );
-    println!("{report}\n{}", if met { "Every goal that was measured is met." } else { "A goal was MISSED." });
-    if let Some(file) = &options.into {
-        put_into(file, "bench http", &report)
-            .with_context(|| format!("the report cannot be put into {}", file.display()))?;
-    }
+    let report = Report {
+        network,
+        rounds: options.rounds(),
+        took: began.elapsed(),
+        tables: results.tables(),
+        goals: goals::table(&verdicts),
+        met,
+    };
+    report.publish("bench http", options.into.as_deref())?;
     Ok(met)
 }
 

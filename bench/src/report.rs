@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 use std::{fmt, fs};
 
 use anyhow::{Context, Result};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::case::Case;
 use crate::contender::{Contender, Transport};
 use crate::goals::Verdict;
+use crate::machine;
 
 /// What was measured, one number for each round.
 #[derive(Default)]
@@ -108,8 +110,40 @@ pub(crate) fn goals_table(verdicts: &[Verdict]) -> String {
     table
 }
 
+/// What a benchmark found, and how it came to be.
+pub(crate) struct Report {
+    pub(crate) network: String,
+    pub(crate) rounds: u32,
+    pub(crate) took: Duration,
+    pub(crate) tables: String,
+    pub(crate) goals: String,
+    /// Whether every goal that was measured is met.
+    pub(crate) met: bool,
+}
+
+impl Report {
+    /// Prints it, and puts it into a file where one is given, at the place of this name.
+    pub(crate) fn publish(&self, name: &str, into: Option<&Path>) -> Result<()> {
+        let text = format!(
+            "Command: `cargo xtask bench {}`  \nMachine: {}  \nNetwork: {}  \nCommit: {}  \n\
+             Rounds: {}, in {} s\n\n{}\n{}",
+            std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+            machine::machine(),
+            self.network,
+            machine::commit(),
+            self.rounds,
+            self.took.as_secs(),
+            self.tables,
+            self.goals,
+        );
+        println!("{text}\n{}", if self.met { "Every goal that was measured is met." } else { "A goal was MISSED." });
+        let Some(file) = into else { return Ok(()) };
+        put_into(file, name, &text).with_context(|| format!("the report cannot be put into {}", file.display()))
+    }
+}
+
 /// Replaces what stands in a file between the two lines that mark the place of this name.
-pub(crate) fn put_into(file: &Path, name: &str, report: &str) -> Result<()> {
+fn put_into(file: &Path, name: &str, report: &str) -> Result<()> {
     let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->\n"));
     let text = fs::read_to_string(file)?;
     let (before, rest) = text.split_once(&begin).context("it has no line that marks the beginning")?;

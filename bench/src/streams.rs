@@ -11,9 +11,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::case::{CASES, Case, Volume};
 use crate::certificate::Certificate;
 use crate::contender::{Contender, Running, Stage, Transport};
-use crate::report::{Results, goals_table, put_into};
+use crate::report::{Report, Results, goals_table};
 use crate::session::{self, SLICES, Session};
-use crate::{goals, idle, machine, network};
+use crate::{goals, idle, network};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -60,22 +60,15 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     let verdicts = goals::judge(&results);
     let met = verdicts.iter().all(|verdict| verdict.is_met());
-    let report = format!(
-        "Command: `cargo xtask bench {}`  \nMachine: {}  \nNetwork: {network}  \nCommit: {}  \n\
-         Rounds: {}, in {} s\n\n{}\n{}",
-        std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-        machine::machine(),
-        machine::commit(),
-        options.rounds(),
-        began.elapsed().as_secs(),
-        results.tables(),
-        goals_table(&verdicts),
-    );
-    println!("{report}\n{}", if met { "Every goal that was measured is met." } else { "A goal was MISSED." });
-    if let Some(file) = &options.into {
-        put_into(file, "bench", &report)
-            .with_context(|| format!("the report cannot be put into {}", file.display()))?;
-    }
+    let report = Report {
+        network,
+        rounds: options.rounds(),
+        took: began.elapsed(),
+        tables: results.tables(),
+        goals: goals_table(&verdicts),
+        met,
+    };
+    report.publish("bench", options.into.as_deref())?;
     Ok(met)
 }
 

@@ -7,11 +7,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use hybridrelay::env::{Acceptor, BoxFuture, BoxSocket, Env, Environment, Socket};
+use hybridrelay::env::{BoxFuture, BoxSocket, Env, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::AbortHandle;
+
+use crate::detour::{self, Way};
 
 /// Where the prefix stands in what is sent first.
 const PREFIX: std::ops::Range<usize> = {
@@ -20,42 +21,15 @@ const PREFIX: std::ops::Range<usize> = {
 };
 
 /// The system's environment, whose sockets send the first request without `/$hc`.
-#[derive(Debug, Default)]
-pub struct Anywhere(Env);
-
-impl Anywhere {
-    /// On the system's network.
-    pub fn new() -> Self {
-        Self::default()
-    }
+pub fn anywhere() -> Env {
+    detour::by(Anywhere(Env::default()))
 }
 
-impl Environment for Anywhere {
-    fn now(&self) -> Instant {
-        self.0.now()
-    }
+struct Anywhere(Env);
 
-    fn wall_clock(&self) -> SystemTime {
-        self.0.wall_clock()
-    }
-
-    fn fill_random(&self, bytes: &mut [u8]) {
-        for piece in bytes.chunks_mut(16) {
-            piece.copy_from_slice(&self.0.random::<16>()[..piece.len()]);
-        }
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        self.0.sleep_until(deadline)
-    }
-
-    fn spawn(&self, task: BoxFuture<()>) -> AbortHandle {
-        self.0.spawn(task)
-    }
-
-    fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
-        let (env, host) = (self.0.clone(), host.to_owned());
-        Box::pin(async move { env.resolve(&host, port).await })
+impl Way for Anywhere {
+    fn ordinary(&self) -> &Env {
+        &self.0
     }
 
     fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>> {
@@ -64,11 +38,6 @@ impl Environment for Anywhere {
             let socket = env.dial(address).await?;
             Ok(Box::new(WithoutPrefix { socket, at: 0 }) as BoxSocket)
         })
-    }
-
-    fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>> {
-        let env = self.0.clone();
-        Box::pin(async move { env.bind(address).await })
     }
 }
 

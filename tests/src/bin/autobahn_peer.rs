@@ -11,10 +11,9 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use hybridrelay::env::Env;
 use hybridrelay::{Connection, Incoming, Message, Sender};
 use hybridrelay_relay::LocalRelay;
-use hybridrelay_tests::anywhere::Anywhere;
+use hybridrelay_tests::anywhere::anywhere;
 
 /// The name of the hybrid connection.
 const ENTITY: &str = "echo";
@@ -66,7 +65,7 @@ async fn listen() -> Result<()> {
 async fn send(port: u16) -> Result<()> {
     let to = |path: &str| {
         let target = format!("http://127.0.0.1:{port}/{path}");
-        Sender::builder(target.as_str()).env(Env::new(Anywhere::new())).build()
+        Sender::builder(target.as_str()).env(anywhere()).build()
     };
     let count = to("getCaseCount")?.connect().await?;
     let Some(Message::Text(cases)) = count.receive().await? else {

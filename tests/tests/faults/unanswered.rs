@@ -3,12 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use hybridrelay::env::{Acceptor, BoxFuture, BoxSocket, Env, Environment};
-use tokio::task::AbortHandle;
+use hybridrelay::env::{BoxFuture, BoxSocket, Env};
+use hybridrelay_tests::detour::{self, Way};
 
 /// What becomes of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +27,7 @@ impl Answers {
     /// The environment of a host, and what decides on its lookups and dials.
     pub(crate) fn of(env: Env) -> (Env, Self) {
         let answers = Self(Arc::new(Mutex::new((Answer::Right, Answer::Right))));
-        (Env::new(Unanswered { env, answers: answers.clone() }), answers)
+        (detour::by(Unanswered { env, answers: answers.clone() }), answers)
     }
 
     pub(crate) fn to_lookups(&self, answer: Answer) {
@@ -54,25 +53,9 @@ async fn answered<T>(answer: Answer, right: impl Future<Output = io::Result<T>>)
     }
 }
 
-impl Environment for Unanswered {
-    fn now(&self) -> Instant {
-        self.env.now()
-    }
-
-    fn wall_clock(&self) -> SystemTime {
-        self.env.wall_clock()
-    }
-
-    fn fill_random(&self, bytes: &mut [u8]) {
-        bytes.iter_mut().for_each(|byte| *byte = self.env.random::<1>()[0]);
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        self.env.sleep_until(deadline)
-    }
-
-    fn spawn(&self, task: BoxFuture<()>) -> AbortHandle {
-        self.env.spawn(task)
+impl Way for Unanswered {
+    fn ordinary(&self) -> &Env {
+        &self.env
     }
 
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
@@ -83,11 +66,6 @@ impl Environment for Unanswered {
     fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>> {
         let (env, (_, answer)) = (self.env.clone(), *self.answers.0.lock().unwrap());
         Box::pin(async move { answered(answer, env.dial(address)).await })
-    }
-
-    fn bind(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Acceptor>>> {
-        let env = self.env.clone();
-        Box::pin(async move { env.bind(address).await })
     }
 }
 

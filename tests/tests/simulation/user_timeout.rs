@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use hybridrelay::env::sim;
-use hybridrelay::env::{Acceptor, BoxFuture, BoxSocket, Env, Environment, Socket};
+use hybridrelay::env::{Acceptor, BoxFuture, BoxSocket, Env, Socket};
+use hybridrelay_tests::detour::{self, Way};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::AbortHandle;
 
 use crate::world::{LISTENER, RELAY, SENDER, World, connect, connection_string};
 
@@ -25,7 +25,7 @@ struct Noting {
 
 fn noting(env: Env) -> (Env, Timeouts) {
     let timeouts = Timeouts::default();
-    (Env::new(Noting { env, timeouts: timeouts.clone() }), timeouts)
+    (detour::by(Noting { env, timeouts: timeouts.clone() }), timeouts)
 }
 
 #[test]
@@ -91,30 +91,9 @@ impl Noting {
     }
 }
 
-impl Environment for Noting {
-    fn now(&self) -> Instant {
-        self.env.now()
-    }
-
-    fn wall_clock(&self) -> SystemTime {
-        self.env.wall_clock()
-    }
-
-    fn fill_random(&self, bytes: &mut [u8]) {
-        bytes.iter_mut().for_each(|byte| *byte = self.env.random::<1>()[0]);
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        self.env.sleep_until(deadline)
-    }
-
-    fn spawn(&self, task: BoxFuture<()>) -> AbortHandle {
-        self.env.spawn(task)
-    }
-
-    fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
-        let (env, host) = (self.env.clone(), host.to_owned());
-        Box::pin(async move { env.resolve(&host, port).await })
+impl Way for Noting {
+    fn ordinary(&self) -> &Env {
+        &self.env
     }
 
     fn dial(&self, address: SocketAddr) -> BoxFuture<io::Result<BoxSocket>> {
