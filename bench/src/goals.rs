@@ -41,7 +41,7 @@ pub(crate) fn judge(results: &Results) -> Vec<Verdict> {
 }
 
 fn goals() -> Vec<Goal> {
-    use Contender::{Bare, Haproxy, HaproxyTuned, Tungstenite};
+    use Contender::{Bare, Haproxy, Tungstenite};
     let mut goals = Vec::new();
     let mut add = |case, transport, limit| goals.push(Goal { case, transport, limit });
     for case in CASES {
@@ -49,11 +49,9 @@ fn goals() -> Vec<Goal> {
             Case::Bulk { .. } => {
                 add(case, Transport::Plain, Limit::Times(0.75, Tungstenite));
                 add(case, Transport::Plain, Limit::Below(Haproxy));
-                add(case, Transport::Plain, Limit::Below(HaproxyTuned));
                 add(case, Transport::Plain, Limit::Times(1.6, Bare));
                 add(case, Transport::Tls, Limit::Times(1.0, Tungstenite));
                 add(case, Transport::Tls, Limit::Times(0.7, Haproxy));
-                add(case, Transport::Tls, Limit::Times(0.7, HaproxyTuned));
                 add(case, Transport::Tls, Limit::Times(1.4, Bare));
             }
             Case::Pipelined { message: 64 } => {

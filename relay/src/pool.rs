@@ -11,13 +11,13 @@ use std::thread::LocalKey;
 /// Room in front of what is read, for a fragment's header (at most ten bytes) that the incoming bytes do not hold.
 pub(crate) const HEADROOM: usize = 16;
 
-/// What is read at once: six records of TLS, or of plain frames more than one may have left to pass as a whole. The cost of a system
+/// What is read at once: seven records of TLS, or of plain frames more than one may have left to pass as a whole. The cost of a system
 /// call and of waking whoever reads is shared by more bytes than in 64 KiB, which also leave a few bytes for a second packet on loopback;
 /// more would gain little, and a stalled direction holds one buffer.
-pub(crate) const CAPACITY: usize = 96 * 1024;
+pub(crate) const CAPACITY: usize = 112 * 1024;
 
-/// What is read ahead of TLS at once: a record and a half. A stalled direction holds one of these beside the other.
-pub(crate) const AHEAD: usize = 24 * 1024;
+/// What is read ahead of TLS at once: about a record. A stalled direction holds one of these beside the other.
+pub(crate) const AHEAD: usize = 16 * 1024;
 
 /// How many buffers of a size a thread keeps at rest: enough for pairs that come out of a stall together.
 const SPARE: usize = 16;
