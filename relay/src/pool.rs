@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::thread::LocalKey;
 
-/// Room in front of what is read, for a fragment's header (at most ten bytes) that the incoming bytes do not hold.
-pub(crate) const HEADROOM: usize = 16;
+/// Room in front of what is read, for a fragment's header (at most ten bytes) that the incoming bytes do not hold. A whole line, so that
+/// what is read begins on one.
+pub(crate) const HEADROOM: usize = LINE;
 
 /// What is read at once: seven records of TLS, or of plain frames more than one may have left to pass as a whole. The cost of a system
 /// call and of waking whoever reads is shared by more bytes than in 64 KiB, which also leave a few bytes for a second packet on loopback;
@@ -18,6 +19,9 @@ pub(crate) const CAPACITY: usize = 112 * 1024;
 
 /// What is read ahead of TLS at once: about a record. A stalled direction holds one of these beside the other.
 pub(crate) const AHEAD: usize = 16 * 1024;
+
+/// Buffers begin on a line of the cache: the kernel copies into them faster.
+const LINE: usize = 64;
 
 /// How many buffers of a size a thread keeps at rest: enough for pairs that come out of a stall together.
 const SPARE: usize = 16;
@@ -30,27 +34,39 @@ thread_local! {
 }
 
 /// A buffer with arbitrary content. Dropping gives it back.
-pub(crate) struct Lease {
-    buffer: Box<[u8]>,
-    spare: &'static Spare,
-}
+///
+/// Nothing but a pointer and a length: an idle pair has room for several of these.
+pub(crate) struct Lease(Box<[u8]>);
 
 /// Borrows [`HEADROOM`] and [`CAPACITY`] bytes from this thread.
 pub(crate) fn lease() -> Lease {
-    Lease::new(HEADROOM + CAPACITY, &WHOLE)
+    Lease::new(HEADROOM + CAPACITY)
 }
 
 /// Borrows [`AHEAD`] bytes from this thread.
 pub(crate) fn lease_ahead() -> Lease {
-    Lease::new(AHEAD, &SHORT)
+    Lease::new(AHEAD)
+}
+
+/// Where a thread keeps buffers that hold so many bytes.
+fn spare(len: usize) -> &'static Spare {
+    if len == AHEAD { &SHORT } else { &WHOLE }
 }
 
 impl Lease {
-    fn new(len: usize, spare: &'static Spare) -> Self {
+    fn new(len: usize) -> Self {
         #[cfg(test)]
         leased::add(1);
-        let buffer = spare.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; len].into_boxed_slice());
-        Self { buffer, spare }
+        Self(spare(len).with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; len + LINE].into_boxed_slice()))
+    }
+
+    fn len(&self) -> usize {
+        self.0.len().saturating_sub(LINE)
+    }
+
+    /// Where the first line begins.
+    fn start(&self) -> usize {
+        self.0.as_ptr().align_offset(LINE)
     }
 }
 
@@ -58,9 +74,10 @@ impl Drop for Lease {
     fn drop(&mut self) {
         #[cfg(test)]
         leased::add(-1);
-        let buffer = std::mem::take(&mut self.buffer);
+        let spare = spare(self.len());
+        let buffer = std::mem::take(&mut self.0);
         // While a thread ends its pool may be gone already; then the buffer is simply freed.
-        let _ = self.spare.try_with(|spare| {
+        let _ = spare.try_with(|spare| {
             let mut spare = spare.borrow_mut();
             if spare.len() < SPARE {
                 spare.push(buffer);
@@ -73,13 +90,15 @@ impl Deref for Lease {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.buffer
+        let start = self.start();
+        &self.0[start..start + self.len()]
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer
+        let (start, len) = (self.start(), self.len());
+        &mut self.0[start..start + len]
     }
 }
 
