@@ -12,7 +12,7 @@ use hybridrelay_relay::config_file::ConfigFile;
 use hybridrelay_relay::dev_ca::DevCa;
 use hybridrelay_relay::units::parse_duration;
 use hybridrelay_relay::{
-    AutoCreate, Endpoint, MemoryStore, Namespace, Relay, RelayBuilder, Rights, Rule, WebSocketPaths,
+    AutoCreate, Endpoint, EntitySettings, MemoryStore, Namespace, Relay, RelayBuilder, Rights, Rule, WebSocketPaths,
 };
 use nix::fcntl::Flock;
 use serde_json::json;
@@ -163,7 +163,8 @@ pub(crate) async fn run(arguments: ServeArguments, file: Option<ConfigFile>, con
     drop(lock);
     let mut ready = ready(&sockets, &arguments.hostname, &directory, key);
     let _admin = on(Relay::builder(), sockets.admin, &ca).build().start().await?;
-    let policy = AutoCreate { public: arguments.public, websocket: WebSocketPaths::AnyPath, limit: 0 };
+    let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
+    let policy = AutoCreate { public: arguments.public, settings, limit: 0 };
     let namespace = Namespace::new(&ready.namespace)
         .with_rule(Rule::new(RULE, Rights::MANAGE, &ready.key))
         .with_auto_create(policy)

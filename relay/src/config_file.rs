@@ -29,6 +29,7 @@ use hybridrelay::env::Env;
 use crate::config::Config;
 
 mod certificate;
+mod entity;
 mod http;
 mod limits;
 mod load;

@@ -264,7 +264,8 @@ enum Door {
 
 impl Door {
     fn of(visit: &Visit, wants_websocket: bool) -> Self {
-        let any_path = || visit.entity().is_some_and(|(entity, _)| entity.websocket == WebSocketPaths::AnyPath);
+        let any_path =
+            || visit.entity().is_some_and(|(entity, _)| entity.settings.websocket == WebSocketPaths::AnyPath);
         match visit.target.action() {
             Action::Listen if visit.target.is_hc => Self::Listen,
             Action::Connect if visit.target.is_hc => Self::Connect,

@@ -100,7 +100,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Admitted, Refusal> {
     visit.permit.authorized();
     Ok(Admitted {
         path: entity.path.clone(),
-        settings: entity.http.clone(),
+        settings: entity.settings.http.clone(),
         entity: EntityKey::new(&visit.namespace, entity.path.canonical()),
         key,
         used_authorization,

@@ -38,7 +38,10 @@ pub use config::{Config, Limits, ListenAddress, Timings};
 pub use endpoint::{Endpoint, EndpointHost};
 pub use limits::{DescriptorLimit, raise_descriptor_limit};
 pub use local::{LocalRelay, LocalRelayBuilder};
-pub use namespace::{AutoCreate, Entity, HttpSettings, Namespace, NoListener, Right, Rights, Rule, WebSocketPaths};
+pub use namespace::{
+    AutoCreate, Choice, Discoverable, Distribution, Entity, EntitySettings, EventSettings, HttpSettings, Namespace,
+    NoListener, NoSubscriber, OneWay, Right, Rights, Rule, SlowSubscriber, StickyBy, Visibility, WebSocketPaths,
+};
 pub use observe::{Detail, Event, Events, Operation};
 pub use relay::{Relay, RelayBuilder, RelayHandle};
 pub use store::{MemoryStore, Snapshot, Store};

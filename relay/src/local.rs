@@ -11,7 +11,7 @@ use hybridrelay::{RelayAddress, Result};
 use tokio::sync::watch;
 
 use crate::config::{Config, ListenAddress};
-use crate::namespace::{AutoCreate, Namespace, Rights, Rule, WebSocketPaths};
+use crate::namespace::{AutoCreate, EntitySettings, Namespace, Rights, Rule, WebSocketPaths};
 use crate::observe::Events;
 use crate::relay::{Relay, RelayHandle};
 use crate::store::MemoryStore;
@@ -229,7 +229,8 @@ impl LocalRelayBuilder {
 
         let key = self.key.unwrap_or_else(|| STANDARD.encode(self.env.random::<32>()));
         let public = if self.anonymous { vec!["*".to_owned()] } else { Vec::new() };
-        let policy = AutoCreate { public, websocket: WebSocketPaths::AnyPath, limit: 0 };
+        let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
+        let policy = AutoCreate { public, settings, limit: 0 };
         let namespace = Namespace::new(NAMESPACE)
             .with_rule(Rule::new(RULE, Rights::MANAGE, key.clone()))
             .with_auto_create(policy)

@@ -5,9 +5,15 @@ use std::fmt;
 
 use hybridrelay::EntityPath;
 
+mod choice;
+mod discovery;
+mod events;
 mod http;
 
-pub use self::http::{HttpSettings, NoListener};
+pub use self::choice::{Choice, StickyBy};
+pub use self::discovery::{Discoverable, Visibility};
+pub use self::events::{Distribution, EventSettings, NoSubscriber, SlowSubscriber};
+pub use self::http::{HttpSettings, NoListener, OneWay};
 
 /// A set of hybrid connections behind one or several host names (protocol.md 10, decision 56).
 #[derive(Clone, Debug)]
@@ -23,6 +29,9 @@ pub struct Namespace {
     /// Hosts that name a hybrid connection by themselves: `*.relay.example.net` leads `orders.relay.example.net` to `orders`. See
     /// [`with_entity_hosts`](Self::with_entity_hosts).
     pub entity_hosts: Option<String>,
+    /// Whether `GET /` tells which discoverable hybrid connections are online: false, then nothing is said about the namespace
+    /// (protocol.md 10, decision 44).
+    pub discovery: bool,
     entities: BTreeMap<String, Entity>,
     /// The path of each hybrid connection that has a host of its own, by that host; both in lower case.
     own_hosts: BTreeMap<String, String>,
@@ -37,6 +46,7 @@ impl Namespace {
             rules: Vec::new(),
             auto_create: None,
             entity_hosts: None,
+            discovery: false,
             entities: BTreeMap::new(),
             own_hosts: BTreeMap::new(),
         }
@@ -73,6 +83,12 @@ impl Namespace {
     /// Names from [`Entity::host`] go first. Tokens keep naming the namespace and the path.
     pub fn with_entity_hosts(mut self, pattern: impl Into<String>) -> Self {
         self.entity_hosts = Some(pattern.into());
+        self
+    }
+
+    /// Lets `GET /` tell which [discoverable](EntitySettings::discoverable) hybrid connections are online.
+    pub fn with_discovery(mut self) -> Self {
+        self.discovery = true;
         self
     }
 
@@ -152,13 +168,11 @@ pub struct Entity {
     pub rules: Vec<Rule>,
     /// Whether senders need a token: true. Listeners always do.
     pub requires_client_authorization: bool,
-    /// Which paths take WebSocket senders.
-    pub websocket: WebSocketPaths,
     /// A host that stands for this hybrid connection alone: `orders.relay.example.net` for `https://orders.relay.example.net/7`
     /// instead of `https://relay.example.net/orders/7`. See [`Namespace::with_entity_hosts`] for many at once.
     pub host: Option<String>,
-    /// How HTTP requests are relayed.
-    pub http: HttpSettings,
+    /// How senders and listeners meet.
+    pub settings: EntitySettings,
     /// Free text of the owner.
     pub user_metadata: String,
 }
@@ -170,9 +184,8 @@ impl Entity {
             path,
             rules: Vec::new(),
             requires_client_authorization: true,
-            websocket: WebSocketPaths::default(),
             host: None,
-            http: HttpSettings::default(),
+            settings: EntitySettings::default(),
             user_metadata: String::new(),
         }
     }
@@ -191,7 +204,7 @@ impl Entity {
 
     /// Chooses which paths take WebSocket senders.
     pub fn with_websocket(mut self, paths: WebSocketPaths) -> Self {
-        self.websocket = paths;
+        self.settings.websocket = paths;
         self
     }
 
@@ -201,11 +214,44 @@ impl Entity {
         self
     }
 
-    /// Chooses how HTTP requests are relayed.
-    pub fn with_http(mut self, settings: HttpSettings) -> Self {
-        self.http = settings;
+    /// Chooses who gets what senders send.
+    pub fn with_distribution(mut self, distribution: Distribution) -> Self {
+        self.settings.distribution = distribution;
         self
     }
+
+    /// Chooses which of several listeners is asked.
+    pub fn with_choice(mut self, choice: Choice) -> Self {
+        self.settings.choice = choice;
+        self
+    }
+
+    /// Lets it be found while it is online; see [`Namespace::with_discovery`].
+    pub fn discoverable(mut self, discoverable: Discoverable) -> Self {
+        self.settings.discoverable = Some(discoverable);
+        self
+    }
+
+    /// Chooses how HTTP requests are relayed.
+    pub fn with_http(mut self, settings: HttpSettings) -> Self {
+        self.settings.http = settings;
+        self
+    }
+}
+
+/// How senders and listeners of a hybrid connection meet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntitySettings {
+    /// Which paths take WebSocket senders.
+    pub websocket: WebSocketPaths,
+    /// How HTTP requests are relayed.
+    pub http: HttpSettings,
+    /// Who gets what senders send: one listener.
+    pub distribution: Distribution,
+    /// Which of several listeners is asked: any.
+    pub choice: Choice,
+    /// How it is told of to those who look for endpoints: not at all.
+    pub discoverable: Option<Discoverable>,
 }
 
 /// Which paths take WebSocket senders (protocol.md 10, decision 51).
@@ -223,8 +269,8 @@ pub enum WebSocketPaths {
 pub struct AutoCreate {
     /// Paths whose senders need no token. `*` in a pattern stands for any characters, `/` included; case is ignored.
     pub public: Vec<String>,
-    /// Which paths take WebSocket senders.
-    pub websocket: WebSocketPaths,
+    /// How senders and listeners of each meet.
+    pub settings: EntitySettings,
     /// How many hybrid connections may exist before no more are made; 0 is 10 000.
     pub limit: usize,
 }
@@ -233,7 +279,7 @@ impl AutoCreate {
     /// The entity that this policy makes for `path`.
     pub(crate) fn entity(&self, path: EntityPath) -> Entity {
         let public = self.public.iter().any(|pattern| matches(pattern, path.as_str()));
-        let entity = Entity::new(path).with_websocket(self.websocket);
+        let entity = Entity { settings: self.settings.clone(), ..Entity::new(path) };
         if public { entity.anonymous() } else { entity }
     }
 

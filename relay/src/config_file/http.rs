@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
+use super::entity::{bytes, size, size_of, word, word_of};
 use super::problem::Report;
-use super::table::{Table, place_of, suggestion, whole_number};
-use crate::namespace::{HttpSettings, NoListener};
-use crate::units::{parse_duration, parse_size, write_duration, write_size};
+use super::show::{list, quoted};
+use super::table::{Table, place_of, suggestion};
+use crate::namespace::{HttpSettings, NoListener, OneWay};
+use crate::units::{parse_duration, write_duration};
+
+const ONE_WAY: [(&str, OneWay); 3] =
+    [("on-request", OneWay::OnRequest), ("allowed", OneWay::Allowed), ("always", OneWay::Always)];
+
+/// The largest one-way request that may be allowed: the relay holds it until it is handed over.
+const MOST_ONE_WAY: u64 = 256 << 20;
 
 pub(super) fn read(table: &mut Table<'_>, report: &mut Report<'_>) -> HttpSettings {
     let mut settings = HttpSettings::default();
@@ -29,6 +37,10 @@ pub(super) fn read(table: &mut Table<'_>, report: &mut Report<'_>) -> HttpSettin
             report.error(origin.place, message, "write scheme and host, such as \"https://app.example.net\", or \"*\"");
         }
     }
+    settings.one_way = word(table, "one_way", &ONE_WAY, report).unwrap_or_default();
+    if let Some(most) = bytes(table, "one_way_max", MOST_ONE_WAY, report) {
+        settings.one_way_max = most;
+    }
     settings
 }
 
@@ -46,11 +58,10 @@ fn time(table: &mut Table<'_>, key: &'static str, report: &mut Report<'_>) -> Op
 
 fn max_body(table: &mut Table<'_>, report: &mut Report<'_>) -> Option<u64> {
     let value = table.value("max_body")?;
-    let text = value.get_ref().as_str();
-    if text == Some(UNLIMITED) {
+    if value.get_ref().as_str() == Some(UNLIMITED) {
         return None;
     }
-    let size = whole_number(value.get_ref()).or_else(|| parse_size(text?).ok());
+    let size = size_of(value.get_ref());
     if size.is_none() {
         let advice = "write a number of bytes, a size such as \"10 MiB\", or \"unlimited\"";
         report.error(place_of(value), "max_body is no size", advice);
@@ -75,22 +86,18 @@ fn no_listener(table: &mut Table<'_>, report: &mut Report<'_>) -> NoListener {
 const UNLIMITED: &str = "unlimited";
 
 /// The keys and values as the file writes them.
-pub(super) fn show(settings: &HttpSettings) -> [(&'static str, String); 5] {
-    let quoted = |text: &str| format!("{text:?}");
-    let size = |bytes: u64| match write_size(bytes) {
-        plain if plain.bytes().all(|byte| byte.is_ascii_digit()) => plain,
-        text => quoted(&text),
-    };
+pub(super) fn show(settings: &HttpSettings) -> [(&'static str, String); 7] {
     let status = match settings.no_listener {
         NoListener::NotFound => "404",
         NoListener::BadGateway => "502",
     };
-    let origins: Vec<String> = settings.cors.iter().map(|origin| quoted(origin)).collect();
     [
-        ("response_timeout", quoted(&write_duration(settings.response_timeout))),
-        ("idle_timeout", quoted(&write_duration(settings.idle_timeout))),
+        ("response_timeout", quoted(write_duration(settings.response_timeout))),
+        ("idle_timeout", quoted(write_duration(settings.idle_timeout))),
         ("max_body", settings.max_body.map_or(quoted(UNLIMITED), size)),
         ("no_listener", status.to_owned()),
-        ("cors", format!("[{}]", origins.join(", "))),
+        ("cors", list(&settings.cors)),
+        ("one_way", quoted(word_of(&ONE_WAY, &settings.one_way))),
+        ("one_way_max", size(settings.one_way_max)),
     ]
 }

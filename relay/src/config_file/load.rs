@@ -104,11 +104,12 @@ impl Loader<'_, '_> {
         namespace.rules = self.rules(&settings.rules);
         namespace.auto_create = settings.auto_create.clone();
         namespace.entity_hosts.clone_from(&settings.entity_hosts);
+        namespace.discovery = settings.discovery;
         for settings in &settings.entities {
-            let mut entity = Entity::new(settings.path.clone()).with_websocket(settings.websocket);
+            let mut entity = Entity::new(settings.path.clone());
             entity.requires_client_authorization = !settings.anonymous;
             entity.host.clone_from(&settings.host);
-            entity.http = settings.http.clone();
+            entity.settings.clone_from(&settings.settings);
             entity.user_metadata.clone_from(&settings.user_metadata);
             entity.rules = self.rules(&settings.rules);
             namespace.insert(entity);

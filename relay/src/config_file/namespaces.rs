@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use hybridrelay::EntityPath;
 
-use super::http;
+use super::entity as settings;
 use super::problem::Report;
 use super::secret::{Reference, Secret};
-use super::settings::{EntitySettings, KeySource, NamespaceSettings, RuleSettings};
+use super::settings::{EntityTable, KeySource, NamespaceSettings, RuleSettings};
 use super::table::{At, Table, suggestion};
-use crate::namespace::{AutoCreate, Rights, WebSocketPaths};
+use crate::namespace::{AutoCreate, Rights};
 
 /// As many rules as Azure Relay allows for a namespace, and for a hybrid connection.
 const MOST_RULES: usize = 12;
@@ -61,9 +61,10 @@ fn namespace(
         hosts.push(plain);
     }
     let entity_hosts = entity_hosts(&mut table, report);
+    let discovery = table.flag("discovery", report).unwrap_or_default();
     let title = |key: &str| format!("[[namespace.{:?}.{key}]]", name.value);
     let rules = rules(&mut table, &title("rule"), report);
-    let mut entities: Vec<EntitySettings> = Vec::new();
+    let mut entities: Vec<EntityTable> = Vec::new();
     for entity in table.tables("entity", &title("entity"), report) {
         let place = entity.place();
         let Some(entity) = self::entity(entity, &title("entity.rule"), report) else { continue };
@@ -86,7 +87,7 @@ fn namespace(
         report.lacking(name.place, message, format!("add {}, or {auto_title}", title("entity")));
     }
     table.finish(report);
-    NamespaceSettings { name: name.value.to_owned(), hosts, entity_hosts, rules, entities, auto_create }
+    NamespaceSettings { name: name.value.to_owned(), hosts, entity_hosts, discovery, rules, entities, auto_create }
 }
 
 /// A host as requests name it: lower-case, IPv6 without brackets.
@@ -207,14 +208,13 @@ fn key(
     }
 }
 
-fn entity(mut table: Table<'_>, rule_title: &str, report: &mut Report<'_>) -> Option<EntitySettings> {
+fn entity(mut table: Table<'_>, rule_title: &str, report: &mut Report<'_>) -> Option<EntityTable> {
     let there = table.value("path").is_some();
     let path = table.parsed::<EntityPath>("path", report);
     if !there {
         report.missing(table.place(), format!("{} has no path", table.name()), "write path = \"…\"");
     }
     let anonymous = table.flag("anonymous", report).unwrap_or_default();
-    let websocket = websocket(&mut table, report);
     let host = table.text("host", report).and_then(|host| {
         let plain = plain_host(host.value, true);
         if plain.is_none() {
@@ -223,16 +223,16 @@ fn entity(mut table: Table<'_>, rule_title: &str, report: &mut Report<'_>) -> Op
         }
         plain
     });
-    let http = http::read(&mut table, report);
+    let settings = settings::read(&mut table, report);
     let user_metadata = table.text("user_metadata", report).map(|text| text.value.to_owned()).unwrap_or_default();
     let rules = rules(&mut table, rule_title, report);
     table.finish(report);
-    Some(EntitySettings { path: path?.value, anonymous, websocket, host, http, user_metadata, rules })
+    Some(EntityTable { path: path?.value, anonymous, host, settings, user_metadata, rules })
 }
 
 fn auto_create(mut table: Table<'_>, report: &mut Report<'_>) -> AutoCreate {
     let public = table.texts("public", report).into_iter().flatten().map(|text| text.value.to_owned()).collect();
-    let websocket = websocket(&mut table, report);
+    let settings = settings::read(&mut table, report);
     let limit = table.count("limit", report);
     if let Some(limit) = limit.as_ref().filter(|limit| limit.value == 0) {
         report.error(
@@ -243,20 +243,7 @@ fn auto_create(mut table: Table<'_>, report: &mut Report<'_>) -> AutoCreate {
     }
     table.finish(report);
     let limit = limit.map_or(0, |limit| usize::try_from(limit.value).unwrap_or(usize::MAX));
-    AutoCreate { public, websocket, limit }
-}
-
-fn websocket(table: &mut Table<'_>, report: &mut Report<'_>) -> WebSocketPaths {
-    const KNOWN: [&str; 2] = ["hc-only", "any-path"];
-    let Some(text) = table.text("websocket", report) else { return WebSocketPaths::default() };
-    match text.value {
-        "hc-only" => WebSocketPaths::HcOnly,
-        "any-path" => WebSocketPaths::AnyPath,
-        other => {
-            report.error(text.place, format!("websocket cannot be {other:?}"), suggestion(other, &KNOWN));
-            WebSocketPaths::default()
-        }
-    }
+    AutoCreate { public, settings, limit }
 }
 
 fn required<'t>(table: &mut Table<'t>, key: &'static str, what: &str, report: &mut Report<'_>) -> Option<At<&'t str>> {

@@ -12,7 +12,7 @@ use super::problem::{Place, Report};
 use super::secret::{Reference, Secret};
 use super::table::{At, Table, suggestion};
 use crate::endpoint::Endpoint;
-use crate::namespace::{AutoCreate, HttpSettings, Rights, WebSocketPaths};
+use crate::namespace::{AutoCreate, EntitySettings, Rights};
 
 /// What `level` in `[log]` may be.
 pub(super) const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
@@ -59,8 +59,10 @@ pub(super) struct NamespaceSettings {
     pub(super) hosts: Vec<String>,
     /// `*.` and a domain: hosts that name a hybrid connection by themselves.
     pub(super) entity_hosts: Option<String>,
+    /// Whether `GET /` tells what is online.
+    pub(super) discovery: bool,
     pub(super) rules: Vec<RuleSettings>,
-    pub(super) entities: Vec<EntitySettings>,
+    pub(super) entities: Vec<EntityTable>,
     pub(super) auto_create: Option<AutoCreate>,
 }
 
@@ -83,12 +85,11 @@ pub(super) enum KeySource {
 }
 
 #[derive(Debug)]
-pub(super) struct EntitySettings {
+pub(super) struct EntityTable {
     pub(super) path: EntityPath,
     pub(super) anonymous: bool,
-    pub(super) websocket: WebSocketPaths,
     pub(super) host: Option<String>,
-    pub(super) http: HttpSettings,
+    pub(super) settings: EntitySettings,
     pub(super) user_metadata: String,
     pub(super) rules: Vec<RuleSettings>,
 }

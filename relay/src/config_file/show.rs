@@ -4,12 +4,12 @@ use std::fmt::{Display, Write};
 
 use toml::Value;
 
-use super::http;
+use super::entity;
 use super::limits::LIMITS;
 use super::secret::REDACTED;
 use super::settings::{KeySource, LEVELS, Listen, LogFormat, NamespaceSettings, Parsed, RuleSettings};
 use super::table::At;
-use crate::namespace::{Rights, WebSocketPaths};
+use crate::namespace::{EntitySettings, Rights};
 use crate::units::write_duration;
 
 pub(super) fn to_toml(settings: &Parsed) -> String {
@@ -89,10 +89,11 @@ impl Page {
         if let Some(pattern) = &namespace.entity_hosts {
             self.set("entity_hosts", quoted(pattern));
         }
+        self.set("discovery", namespace.discovery);
         if let Some(policy) = &namespace.auto_create {
             self.begin(format_args!("[{name}.auto_create]"));
             self.set("public", list(&policy.public));
-            self.set("websocket", websocket(policy.websocket));
+            self.settings(&policy.settings);
             self.set("limit", if policy.limit == 0 { 10_000 } else { policy.limit });
         }
         self.rules(&name, &namespace.rules);
@@ -100,17 +101,20 @@ impl Page {
             self.begin(format_args!("[[{name}.entity]]"));
             self.set("path", quoted(entity.path.as_str()));
             self.set("anonymous", entity.anonymous);
-            self.set("websocket", websocket(entity.websocket));
             if let Some(host) = &entity.host {
                 self.set("host", quoted(host));
             }
-            for (key, value) in http::show(&entity.http) {
-                self.set(key, value);
-            }
+            self.settings(&entity.settings);
             if !entity.user_metadata.is_empty() {
                 self.set("user_metadata", quoted(&entity.user_metadata));
             }
             self.rules(&format!("{name}.entity"), &entity.rules);
+        }
+    }
+
+    fn settings(&mut self, settings: &EntitySettings) {
+        for (key, value) in entity::show(settings) {
+            self.set(key, value);
         }
     }
 
@@ -140,18 +144,11 @@ fn rights(rights: Rights) -> String {
     list(named.into_iter().filter(|(given, _)| *given).map(|(_, name)| name))
 }
 
-fn websocket(paths: WebSocketPaths) -> String {
-    quoted(match paths {
-        WebSocketPaths::HcOnly => "hc-only",
-        WebSocketPaths::AnyPath => "any-path",
-    })
-}
-
-fn quoted(text: impl Display) -> String {
+pub(super) fn quoted(text: impl Display) -> String {
     Value::String(text.to_string()).to_string()
 }
 
-fn list(items: impl IntoIterator<Item = impl Display>) -> String {
+pub(super) fn list(items: impl IntoIterator<Item = impl Display>) -> String {
     let items: Vec<_> = items.into_iter().map(quoted).collect();
     format!("[{}]", items.join(", "))
 }

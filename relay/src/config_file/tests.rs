@@ -10,7 +10,10 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use super::*;
-use crate::namespace::{NoListener, Right, Rights, WebSocketPaths};
+use crate::namespace::{
+    Choice, Discoverable, Distribution, NoListener, NoSubscriber, OneWay, Right, Rights, SlowSubscriber, StickyBy,
+    Visibility, WebSocketPaths,
+};
 use crate::store::{MemoryStore, Store};
 
 /// A file that can be used, without TLS and with a key in it.
@@ -109,7 +112,8 @@ format = "json"
 [namespace."a.test"]
 hosts = ["A2.test", "[2001:db8::2]"]
 entity_hosts = "*.Apps.test"
-auto_create = { public = ["web/*"], websocket = "any-path", limit = 5 }
+discovery = true
+auto_create = { public = ["web/*"], websocket = "any-path", choice = "least-busy", limit = 5 }
 [[namespace."a.test".rule]]
 name = "l"
 rights = ["listen", "Send"]
@@ -126,6 +130,19 @@ idle_timeout = "5m"
 max_body = "10 MiB"
 no_listener = 502
 cors = ["https://app.test", "*"]
+one_way = "allowed"
+one_way_max = "1 MiB"
+distribution = "all"
+max_event = 65536
+event_queue = "2 MiB"
+slow_subscriber = "disconnect"
+no_subscriber = "not-found"
+choice = "sticky"
+sticky_by = "header:X-Session"
+discoverable = "authorised"
+title = "New orders"
+summary = "Takes them."
+tags = ["shop"]
 [[namespace."a.test".entity.rule]]
 name = "own"
 rights = ["Send"]
@@ -158,18 +175,29 @@ auto_create = {}
     assert_eq!(b.hosts, ["b.test", "*"]);
     let policy = a.auto_create.as_ref().expect("a policy");
     assert_eq!(
-        (&*policy.public, policy.websocket, policy.limit),
+        (&*policy.public, policy.settings.websocket, policy.limit),
         (&["web/*".to_owned()][..], WebSocketPaths::AnyPath, 5)
     );
     assert_eq!(a.rules[0].rights, Rights::LISTEN_AND_SEND);
     assert_eq!((&*a.rules[0].primary_key, a.rules[0].secondary_key.as_deref()), ("k1", Some("k2")));
     let entity = a.entity("orders/NEW").expect("a hybrid connection");
-    assert_eq!((entity.path.as_str(), entity.websocket), ("Orders/new", WebSocketPaths::AnyPath));
+    assert_eq!((entity.path.as_str(), entity.settings.websocket), ("Orders/new", WebSocketPaths::AnyPath));
     assert_eq!((a.entity_hosts.as_deref(), entity.host.as_deref()), (Some("*.apps.test"), Some("orders.test")));
-    let http = &entity.http;
+    let http = &entity.settings.http;
     assert_eq!((http.response_timeout, http.idle_timeout), (Duration::from_secs(7_200), Duration::from_secs(300)));
     assert_eq!((http.max_body, http.no_listener), (Some(10 << 20), NoListener::BadGateway));
     assert_eq!(http.cors, ["https://app.test", "*"]);
+    assert_eq!((http.one_way, http.one_way_max), (OneWay::Allowed, 1 << 20));
+    let Distribution::All(events) = &entity.settings.distribution else { panic!("to all") };
+    assert_eq!((events.max_event, events.queue), (64 << 10, 2 << 20));
+    assert_eq!((events.slow_subscriber, events.no_subscriber), (SlowSubscriber::Disconnect, NoSubscriber::NotFound));
+    let session = ::http::HeaderName::from_static("x-session");
+    assert_eq!(entity.settings.choice, Choice::Sticky(StickyBy::Header(session)));
+    let (title, summary, tags) = ("New orders".to_owned(), "Takes them.".to_owned(), vec!["shop".to_owned()]);
+    let discoverable = Discoverable { visibility: Visibility::Authorised, title, summary, tags };
+    assert_eq!(entity.settings.discoverable, Some(discoverable));
+    assert!(a.discovery && !b.discovery);
+    assert_eq!(policy.settings.choice, Choice::LeastBusy);
     assert_eq!((&*entity.user_metadata, entity.requires_client_authorization), ("of sales", false));
     assert!(entity.rules[0].rights.allow(Right::Send) && !entity.rules[0].rights.allow(Right::Listen));
 }
@@ -426,6 +454,40 @@ fn certificates_are_loaded_and_must_be_their_keys() {
 }
 
 #[test]
+fn what_a_hybrid_connection_says_is_checked() {
+    for (line, expected) in [
+        ("choice = \"stiky\"", "11:10: choice cannot be \"stiky\"; did you mean \"sticky\"?"),
+        (
+            "choice = \"sticky\"\nsticky_by = \"cookie:a\"",
+            "12:13: sticky_by cannot be \"cookie:a\"; write \"address\", \"header:NAME\" or \"query:NAME\"",
+        ),
+        ("sticky_by = \"address\"", "11:13: sticky_by needs choice = \"sticky\"; write both, or none of them"),
+        ("distribution = \"every\"", "11:16: distribution cannot be \"every\"; known are \"one\", \"all\""),
+        (
+            "event_queue = \"1 GiB\"",
+            "11:15: event_queue is no size that can be; write a number of bytes or a size such as \"1 MiB\", up to 256 MiB",
+        ),
+        (
+            "one_way = true",
+            "11:11: one_way in [[namespace.\"relay.test\".entity]] cannot be a boolean; write a text in quotes",
+        ),
+        (
+            "discoverable = \"all\"",
+            "11:16: discoverable cannot be \"all\"; known are \"no\", \"public\", \"authorised\"",
+        ),
+    ] {
+        assert_eq!(problems(&format!("{PLAIN}{line}\n")), [expected]);
+    }
+    for (line, expected) in [
+        ("max_event = 100", "tells how events go to all listeners, and they do not"),
+        ("tags = [\"a\"]", "describes an endpoint of which nobody is told"),
+    ] {
+        let file = load(&format!("{PLAIN}{line}\n")).expect("usable");
+        assert!(lines(file.warnings()).iter().any(|warning| warning.contains(expected)), "{line}");
+    }
+}
+
+#[test]
 fn what_is_shown_can_be_read_again_and_holds_no_key() {
     let folder = folder();
     let path = folder.path().join("relay.toml");
@@ -448,7 +510,7 @@ fn what_is_shown_can_be_read_again_and_holds_no_key() {
 
     // With quotes and backslashes where somebody might put them.
     let text =
-        EXAMPLE.replace("path = \"orders\"", "path = \"orders\"\nuser_metadata = 'say \"hi\" \\'\nanonymous = true");
+        EXAMPLE.replace("path = \"orders\"", "path = \"orders\"\nuser_metadata = 'say \"hi\" \\'\nanonymous = true\ndistribution = \"all\"\nchoice = \"sticky\"\nsticky_by = \"query:s\"\ndiscoverable = \"public\"\ntitle = 'a \"b\"'");
     let shown = show(&text);
     assert!(shown.contains("anonymous = true") && shown.contains("primary_key_file = \"keys/send\""), "{shown}");
     assert_eq!(show(&shown), shown);

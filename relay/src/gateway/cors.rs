@@ -38,11 +38,11 @@ impl Cors {
     /// `None` if the request comes from no page, or if pages are the listener's affair.
     pub(crate) fn of(visit: &Visit) -> Option<Self> {
         let (entity, _) = visit.entity()?;
-        if entity.http.cors.is_empty() {
+        if entity.settings.http.cors.is_empty() {
             return None;
         }
         let origin = visit.request.headers().get(header::ORIGIN)?.clone();
-        let allows = |name: &str| entity.http.cors.iter().any(|known| known.eq_ignore_ascii_case(name));
+        let allows = |name: &str| entity.settings.http.cors.iter().any(|known| known.eq_ignore_ascii_case(name));
         let allowed = match origin.to_str() {
             Ok(name) if allows(name) => Allowed::ByName,
             _ if allows("*") => Allowed::AsAny,

@@ -18,6 +18,10 @@ pub struct HttpSettings {
     /// Origins whose pages may call (`https://app.example.net`; `*` is any, then without credentials): none. With one, the relay
     /// answers preflights by itself, without a token, and adds the headers to every answer (protocol.md 10, decision 45).
     pub cors: Vec<String>,
+    /// Which requests are one-way.
+    pub one_way: OneWay,
+    /// The longest body of a one-way request in bytes: 64 KiB. Larger ones get 413.
+    pub one_way_max: u64,
 }
 
 impl Default for HttpSettings {
@@ -28,8 +32,22 @@ impl Default for HttpSettings {
             max_body: None,
             no_listener: NoListener::default(),
             cors: Vec::new(),
+            one_way: OneWay::default(),
+            one_way_max: 64 << 10,
         }
     }
+}
+
+/// Which requests are one-way: answered 202 as soon as a listener has been handed all of it (protocol.md 10, decision 61).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OneWay {
+    /// Those with `Relay-Delivery: one-way`.
+    #[default]
+    OnRequest,
+    /// Those with `Prefer: respond-async` as well.
+    Allowed,
+    /// All.
+    Always,
 }
 
 /// The status for a sender of HTTP when nobody listens (protocol.md 10, decision 3).

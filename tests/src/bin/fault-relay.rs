@@ -13,7 +13,8 @@ use anyhow::Result;
 use hybridrelay::env::Env;
 use hybridrelay_relay::dev_ca::DevCa;
 use hybridrelay_relay::{
-    AutoCreate, Config, ListenAddress, MemoryStore, Namespace, Relay, RelayHandle, Rights, Rule, WebSocketPaths,
+    AutoCreate, Config, EntitySettings, ListenAddress, MemoryStore, Namespace, Relay, RelayHandle, Rights, Rule,
+    WebSocketPaths,
 };
 use hybridrelay_tests::faults::site::{KEY, NAMESPACE, RULE, Settings};
 use hybridrelay_tests::faults::{now, tell};
@@ -46,7 +47,8 @@ async fn serve(settings: Settings) -> Result<()> {
         config.timings.control_ping = gone / 3;
         config.timings.control_gone = gone;
     }
-    let policy = AutoCreate { public: Vec::new(), websocket: WebSocketPaths::AnyPath, limit: 0 };
+    let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
+    let policy = AutoCreate { public: Vec::new(), settings, limit: 0 };
     let namespace = Namespace::new(NAMESPACE).with_rule(Rule::new(RULE, Rights::MANAGE, KEY)).with_auto_create(policy);
     let relay = Relay::builder()
         .listen(ListenAddress::tls(settings.tls, ca.server_config()))

@@ -10,8 +10,8 @@ use std::time::Duration;
 use hybridrelay::env::Env;
 use hybridrelay_relay::dev_ca::DevCa;
 use hybridrelay_relay::{
-    AutoCreate, Config, ListenAddress, MemoryStore, Namespace as RelayNamespace, Relay, RelayHandle, Rights, Rule,
-    WebSocketPaths,
+    AutoCreate, Config, EntitySettings, ListenAddress, MemoryStore, Namespace as RelayNamespace, Relay, RelayHandle,
+    Rights, Rule, WebSocketPaths,
 };
 use hybridrelay_tests::netns::{Exit, Namespace};
 use serde_json::Value;
@@ -85,7 +85,8 @@ impl World {
         let ca = DevCa::ephemeral(&Env::system(), &[RELAY_NAME.to_owned()]).expect("certificates can be made");
         let files = tempfile::tempdir().expect("files can be made");
         fs::write(files.path().join("ca.pem"), ca.ca_pem()).expect("files can be written");
-        let policy = AutoCreate { public: Vec::new(), websocket: WebSocketPaths::AnyPath, limit: 0 };
+        let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
+        let policy = AutoCreate { public: Vec::new(), settings, limit: 0 };
         let namespace =
             RelayNamespace::new("test").with_rule(Rule::new("both", Rights::MANAGE, KEY)).with_auto_create(policy);
         let address = |port| SocketAddr::from((RELAY, port));
