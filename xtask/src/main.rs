@@ -20,6 +20,8 @@ mod test;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
+    /// Set up what the tests need, and run none.
+    Setup,
     /// Set up what the tests need and run all of them.
     Test(test::Options),
     /// Let things go wrong for long, and tell in a table how they were mended. Needs root.
@@ -49,6 +51,7 @@ fn run(task: &Task) -> Result<()> {
     let root = Path::new(&manifest).parent().context("xtask stands in the workspace")?;
     sh.change_dir(root);
     match task {
+        Task::Setup => setup::run(&sh),
         Task::Test(options) => test::run(&sh, options),
         Task::Soak(options) => soak::run(&sh, options),
         Task::Bench(options) => bench::run(&sh, options),
