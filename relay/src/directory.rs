@@ -27,6 +27,11 @@ impl EntityKey {
         Self { namespace: namespace.into(), path: path.to_ascii_lowercase().into() }
     }
 
+    /// The namespace's name, to be kept.
+    pub(crate) fn shared_namespace(&self) -> Arc<str> {
+        self.namespace.clone()
+    }
+
     /// The namespace's name.
     pub fn namespace(&self) -> &str {
         &self.namespace

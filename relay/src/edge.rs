@@ -71,7 +71,7 @@ impl Visit {
 
     /// Whom the use of this visit is charged to.
     pub(crate) fn account(&self, entity: &EntityKey, key: Option<&KeyIdentity>) -> Account {
-        Account { entity: entity.clone(), key: key.cloned(), address: self.client }
+        Account::new(entity.clone(), key, self.client)
     }
 
     /// The hybrid connection that the path belongs to and the rest of the path.

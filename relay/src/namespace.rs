@@ -1,5 +1,6 @@
 //! What a relay serves: namespaces, their hybrid connections, and the rules that open them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -115,7 +116,7 @@ impl Namespace {
 
     /// The hybrid connection of exactly this path, case ignored.
     pub fn entity(&self, path: &str) -> Option<&Entity> {
-        self.entities.get(&path.to_ascii_lowercase())
+        self.entities.get(&*lower(path))
     }
 
     /// The hybrid connection with the longest path that is a prefix of `path` on segment borders, case ignored
@@ -361,6 +362,11 @@ impl Rights {
                 Right::Manage => false,
             }
     }
+}
+
+/// The text in lower case, which it usually is.
+fn lower(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 /// Glob matching with `*` only, in time linear in the product of the lengths.

@@ -17,12 +17,13 @@ impl TrackingId {
     pub fn from_random(mut bytes: [u8; 16]) -> Self {
         bytes[6] = (bytes[6] & 0x0F) | 0x40;
         bytes[8] = (bytes[8] & 0x3F) | 0x80;
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 0x0F)]);
         let mut guid = String::with_capacity(GUID_LEN);
         for (index, byte) in bytes.iter().enumerate() {
             if matches!(index, 4 | 6 | 8 | 10) {
                 guid.push('-');
             }
-            guid.push_str(&format!("{byte:02x}"));
+            guid.extend([digit(byte >> 4), digit(*byte)]);
         }
         Self { guid, gateway: false }
     }

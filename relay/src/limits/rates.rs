@@ -234,7 +234,7 @@ mod tests {
 
     fn account(path: &str, last: u8) -> Account {
         let address = AddressBlock::from(IpAddr::from([192, 0, 2, last]));
-        Account { entity: EntityKey::new("ns", path), key: None, address: Some(address) }
+        Account::new(EntityKey::new("ns", path), None, Some(address))
     }
 
     #[test]

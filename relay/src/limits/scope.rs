@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::directory::{EntityKey, KeyIdentity, ListenerId};
 
-/// One whose use is counted.
+/// One whose use is counted. Cheap to clone: each request is counted for several, several times.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
     Relay,
-    Namespace(String),
+    Namespace(Arc<str>),
     Entity(EntityKey),
     Listener(ListenerId),
     Key(RuleKey),
@@ -21,9 +22,9 @@ pub(crate) enum Scope {
 /// A rule of a namespace, or of one hybrid connection. Its two keys count as one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RuleKey {
-    namespace: String,
+    namespace: Arc<str>,
     entity: Option<EntityKey>,
-    rule: String,
+    rule: Arc<str>,
 }
 
 /// An address as limits see it: of IPv6 a /64, since a host may choose any address of its own.
@@ -35,25 +36,26 @@ pub(crate) struct AddressBlock(IpAddr);
 pub(crate) struct Account {
     pub(crate) entity: EntityKey,
     /// The rule that let it in; `None` if no token was needed.
-    pub(crate) key: Option<KeyIdentity>,
+    rule: Option<RuleKey>,
     /// Where it comes from; `None` behind a proxy that does not say.
     pub(crate) address: Option<AddressBlock>,
 }
 
 impl Account {
+    pub(crate) fn new(entity: EntityKey, key: Option<&KeyIdentity>, address: Option<AddressBlock>) -> Self {
+        let rule = key.map(|key| RuleKey {
+            namespace: entity.shared_namespace(),
+            entity: key.entity_rule.then(|| entity.clone()),
+            rule: key.rule.to_ascii_lowercase().into(),
+        });
+        Self { entity, rule, address }
+    }
+
     /// Everybody who is charged.
     pub(crate) fn scopes(&self) -> impl Iterator<Item = Scope> + '_ {
-        let namespace = self.entity.namespace();
-        let key = self.key.as_ref().map(|key| {
-            Scope::Key(RuleKey {
-                namespace: namespace.to_owned(),
-                entity: key.entity_rule.then(|| self.entity.clone()),
-                rule: key.rule.to_ascii_lowercase(),
-            })
-        });
-        [Scope::Namespace(namespace.to_owned()), Scope::Entity(self.entity.clone())]
+        [Scope::Namespace(self.entity.shared_namespace()), Scope::Entity(self.entity.clone())]
             .into_iter()
-            .chain(key)
+            .chain(self.rule.clone().map(Scope::Key))
             .chain(self.address.map(Scope::Address))
     }
 }
@@ -103,11 +105,8 @@ mod tests {
     #[test]
     fn rules_of_one_name_are_one_key_only_where_they_are_one_rule() {
         let key = |entity_rule, path: &str, secondary| {
-            let account = Account {
-                entity: EntityKey::new("ns", path),
-                key: Some(KeyIdentity { entity_rule, rule: "Send".to_owned(), secondary }),
-                address: None,
-            };
+            let identity = KeyIdentity { entity_rule, rule: "Send".to_owned(), secondary };
+            let account = Account::new(EntityKey::new("ns", path), Some(&identity), None);
             account.scopes().find(|scope| matches!(scope, Scope::Key(_)))
         };
         assert_eq!(key(false, "a", false), key(false, "b", true));

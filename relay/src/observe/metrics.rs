@@ -38,7 +38,8 @@ pub(crate) struct Metrics {
     pub(crate) accept_pauses: Counter,
     pub(crate) descriptors_exhausted: Counter,
     gauges: Gauges,
-    entities: Mutex<BTreeMap<Labels, Arc<EntityMetrics>>>,
+    /// By namespace and path.
+    entities: Mutex<BTreeMap<String, BTreeMap<String, Arc<EntityMetrics>>>>,
     most_entities: usize,
 }
 
@@ -180,15 +181,15 @@ impl Metrics {
     /// The numbers of a hybrid connection. Without one: what could be led to a namespace only, or not even there.
     pub(crate) fn entity(&self, namespace: &str, entity: Option<&EntityKey>) -> Arc<EntityMetrics> {
         let path = entity.map_or("", EntityKey::path);
-        let mut labels = Labels { namespace: namespace.to_owned(), entity: path.to_owned() };
-        let mut entities = lock(&self.entities);
-        if let Some(known) = entities.get(&labels) {
+        let mut namespaces = lock(&self.entities);
+        if let Some(known) = namespaces.get(namespace).and_then(|entities| entities.get(path)) {
             return known.clone();
         }
-        if entity.is_some() && entities.len() >= self.most_entities {
-            labels.entity = OTHER.to_owned();
-        }
-        entities.entry(labels.clone()).or_insert_with(|| Arc::new(self.families.entity(&labels))).clone()
+        let is_full = namespaces.values().map(BTreeMap::len).sum::<usize>() >= self.most_entities;
+        let path = if entity.is_some() && is_full { OTHER } else { path };
+        let labels = Labels { namespace: namespace.to_owned(), entity: path.to_owned() };
+        let entities = namespaces.entry(labels.namespace.clone()).or_default();
+        entities.entry(path.to_owned()).or_insert_with(|| Arc::new(self.families.entity(&labels))).clone()
     }
 
     /// Counts a refusal, whoever's it was.
