@@ -51,6 +51,28 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind of this version, in the order of their codes.
+    pub const ALL: &'static [Self] = &[
+        Self::InvalidArgument,
+        Self::Unauthorized,
+        Self::EndpointNotFound,
+        Self::NoListeners,
+        Self::Timeout,
+        Self::Rejected,
+        Self::QuotaExceeded,
+        Self::ServerBusy,
+        Self::ConnectionLost,
+        Self::Protocol,
+        Self::Network,
+        Self::Tls,
+        Self::Closed,
+        Self::StreamInUse,
+        Self::Unsupported,
+        Self::MessageTooLarge,
+        Self::Internal,
+        Self::ProxyAuthenticationRequired,
+    ];
+
     /// The number that stands for this kind in every language.
     pub fn code(self) -> u32 {
         self as u32

@@ -1,0 +1,159 @@
+//! Blocking calls, and the boundary that no panic crosses.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use hybridrelay::{Error, ErrorKind};
+
+use crate::errors::{Code, Failure, Result};
+use crate::runtime;
+
+/// Runs a call of a binding. A panic in it becomes `INTERNAL`: nothing unwinds into another language.
+pub fn guard<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+/// The same for what ends later: a panic in a poll ends it with `INTERNAL`.
+pub async fn guard_future<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic))))
+    })
+    .await
+}
+
+/// What a panic is told as. Its text goes to the log, since it is for us and not for the program.
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("of an unknown type"), "a call panicked");
+    Failure::Core(Error::new(
+        ErrorKind::Internal,
+        "the call panicked, which is a fault of the library: please report it",
+    ))
+}
+
+/// Waits on this thread for what the runtime brings: at most `limit`, for ever without one. A limit of zero looks once.
+///
+/// What has not come by then is dropped, so it must be cancel-safe: nothing is lost.
+///
+/// # Errors
+///
+/// `WOULD_BLOCK` if it has not come and the limit is zero, `TIMEOUT` if it is another.
+pub fn block_on<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> Result<T> {
+    let _entered = runtime::handle()?.enter();
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(parker.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = poll(future.as_mut(), &mut cx) {
+            return Ok(output);
+        }
+        match (limit, deadline) {
+            (Some(limit), _) if limit.is_zero() => {
+                return Err(Failure::new(Code::WOULD_BLOCK, "nothing has come yet"));
+            }
+            (_, Some(deadline)) => {
+                if !parker.park_until(deadline) {
+                    let message = "the time limit of the call has passed";
+                    return Err(Failure::Core(Error::new(ErrorKind::Timeout, message)));
+                }
+            }
+            _ => parker.park(),
+        }
+    }
+}
+
+fn poll<T>(future: Pin<&mut impl Future<Output = T>>, cx: &mut Context<'_>) -> Poll<T> {
+    // A thread outside the runtime has no budget to run out of, unless somebody else gave it one.
+    future.poll(cx)
+}
+
+/// Wakes a thread that waits. A wake before the wait is not lost.
+struct Parker {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Parker {
+    fn park(&self) {
+        while !self.woken.swap(false, Ordering::Acquire) {
+            thread::park();
+        }
+    }
+
+    /// Whether it was woken before.
+    fn park_until(&self, deadline: Instant) -> bool {
+        while !self.woken.swap(false, Ordering::Acquire) {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                return false;
+            };
+            thread::park_timeout(left);
+        }
+        true
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.woken.swap(true, Ordering::Release) {
+            self.thread.unpark();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_panics_is_an_error() {
+        let failure = guard(|| -> Result<()> { panic!("with a secret") }).expect_err("a failure");
+        assert_eq!(failure.code(), Code::of(ErrorKind::Internal));
+        assert!(!failure.to_string().contains("secret"));
+        let failure = block_on(guard_future(async { panic!("later") }), None).expect("an end");
+        let failure: Failure = {
+            let result: Result<()> = failure;
+            result.expect_err("a failure")
+        };
+        assert_eq!(failure.code(), Code::of(ErrorKind::Internal));
+    }
+
+    #[test]
+    fn a_call_waits_as_long_as_it_may() {
+        let (sender, mut receiver) = oneshot::channel();
+        assert_eq!(block_on(&mut receiver, Some(Duration::ZERO)).expect_err("nothing").code(), Code::WOULD_BLOCK);
+        let late = block_on(&mut receiver, Some(Duration::from_millis(5))).expect_err("nothing").code();
+        assert_eq!(late, Code::of(ErrorKind::Timeout));
+        let other = thread::spawn(move || sender.send(7));
+        assert_eq!(block_on(receiver, None).expect("an end"), Ok(7));
+        other.join().expect("no panic").expect("somebody waited");
+    }
+
+    #[test]
+    fn timers_of_the_runtime_wake_a_thread_of_the_host() {
+        let slept = block_on(tokio_sleep(), Some(Duration::from_secs(60)));
+        assert!(slept.is_ok());
+    }
+
+    /// Made inside of the runtime.
+    async fn tokio_sleep() {
+        tokio::task::yield_now().await;
+        hybridrelay::env::Env::system().sleep(Duration::from_millis(1)).await;
+    }
+}

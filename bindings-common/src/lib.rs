@@ -1,0 +1,37 @@
+//! What every binding of hybridrelay stands on, so that a language adds its idioms and nothing else.
+//!
+//! - [`runtime`]: the one tokio runtime of the process. Objects from before a fork fail, new ones get a new runtime.
+//! - [`process`]: state that a forked child does not share.
+//! - [`handles`]: what crosses the boundary instead of pointers. Use after close is an error.
+//! - [`call`]: a blocking call with a time limit, and the boundary that no panic crosses.
+//! - [`operation`] and [`queue`]: calls that end later, with cancellation, and the queue their ends arrive in.
+//! - [`pump`]: a relayed byte stream between two bounded buffers, for hosts with an event loop.
+//! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
+//! - [`errors`]: the one table of codes, names and texts.
+//!
+//! Nothing here knows a language, and nothing in a language knows tokio.
+#![allow(clippy::disallowed_methods)] // A host's threads wait in real time.
+
+pub mod call;
+pub mod errors;
+pub mod handles;
+pub mod log;
+pub mod operation;
+pub mod process;
+pub mod pump;
+pub mod queue;
+pub mod runtime;
+#[cfg(feature = "test-hooks")]
+pub mod test_hooks;
+
+pub use errors::{Code, Failure};
+
+/// The SDK, so that a binding has one dependency.
+pub use hybridrelay as core;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, also behind a panic: what is behind these locks is whole at any time.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

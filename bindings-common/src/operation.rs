@@ -1,0 +1,147 @@
+//! Calls that end later: each runs as a task of the runtime, can be cancelled, and ends exactly once in a queue.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::oneshot;
+
+use crate::call::guard_future;
+use crate::errors::{Code, Failure, Result};
+use crate::process::PerProcess;
+use crate::queue::{Completion, Queue};
+use crate::{lock, runtime};
+
+/// Names an operation. Never 0, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationId(pub u64);
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+type UnderWay = BTreeMap<OperationId, oneshot::Sender<()>>;
+
+/// The operations under way; dropping an entry cancels.
+static UNDER_WAY: PerProcess<Mutex<UnderWay>> = PerProcess::new();
+
+/// Runs `future`, and puts its end into the queue with `tag`. A panic in it ends it with `INTERNAL`.
+///
+/// It must be cancel-safe: a cancelled one is dropped between two polls, and nothing is lost.
+///
+/// # Errors
+///
+/// `INTERNAL` if there is no runtime. Then nothing was begun.
+pub fn submit<V: Send + 'static>(
+    queue: &Queue<V>,
+    tag: u64,
+    future: impl Future<Output = Result<V>> + Send + 'static,
+) -> Result<OperationId> {
+    let runtime = runtime::handle()?;
+    let id = OperationId(NEXT.fetch_add(1, Ordering::Relaxed));
+    let (cancel, cancelled) = oneshot::channel();
+    lock(UNDER_WAY.get().0).insert(id, cancel);
+    let queue = queue.clone();
+    runtime.spawn(async move {
+        let result = tokio::select! {
+            biased;
+            // What has ended has ended: it is delivered, although it was cancelled as well.
+            result = guard_future(future) => result,
+            _ = cancelled => Err(Failure::new(Code::CANCELLED, "the operation was cancelled")),
+        };
+        forget(id);
+        queue.push(Completion { tag, operation: id, result });
+    });
+    Ok(id)
+}
+
+/// Cancels an operation. Its end arrives in its queue all the same, as `CANCELLED` or as what it had come to already. Cancelling one
+/// that has ended does nothing.
+pub fn cancel(id: OperationId) {
+    // Dropped outside of the lock.
+    let cancel = forget(id);
+    drop(cancel);
+}
+
+/// How many operations are under way.
+pub fn under_way() -> usize {
+    lock(UNDER_WAY.get().0).len()
+}
+
+fn forget(id: OperationId) -> Option<oneshot::Sender<()>> {
+    lock(UNDER_WAY.get().0).remove(&id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hybridrelay::ErrorKind;
+
+    use super::*;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(60));
+
+    #[test]
+    fn an_operation_ends_once_in_its_queue_by_its_own_end_a_cancel_or_a_panic() {
+        let queue = Queue::new().expect("descriptors");
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("nothing yet").code(), Code::WOULD_BLOCK);
+        let done = submit(&queue, 1, async { Ok(42) }).expect("a runtime");
+        let hangs = submit(&queue, 2, std::future::pending()).expect("a runtime");
+        let panics = submit(&queue, 3, async { panic!("in a task") }).expect("a runtime");
+        let mut ends = Vec::new();
+        for _ in 0..2 {
+            ends.push(queue.next(LONG).expect("an end"));
+        }
+        cancel(hangs);
+        cancel(hangs);
+        ends.push(queue.next(LONG).expect("an end"));
+        ends.sort_by_key(|end| end.tag);
+        let [one, two, three] = &ends[..] else { panic!("three ends") };
+        assert_eq!((one.operation, one.result.as_ref().ok()), (done, Some(&42)));
+        assert_eq!((two.operation, two.result.as_ref().err().map(Failure::code)), (hangs, Some(Code::CANCELLED)));
+        let internal = Code::of(ErrorKind::Internal);
+        assert_eq!((three.operation, three.result.as_ref().err().map(Failure::code)), (panics, Some(internal)));
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("each once").code(), Code::WOULD_BLOCK);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_descriptor_is_readable_while_something_waits() {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let queue = Queue::new().expect("descriptors");
+        let readable = |timeout: u16| {
+            let mut descriptors = [PollFd::new(queue.descriptor(), PollFlags::POLLIN)];
+            poll(&mut descriptors, PollTimeout::from(timeout)).expect("a poll") > 0
+        };
+        assert!(!readable(0));
+        submit(&queue, 1, async { Ok(()) }).expect("a runtime");
+        assert!(readable(60_000));
+        submit(&queue, 2, async { Ok(()) }).expect("a runtime");
+        queue.next(LONG).expect("an end").result.expect("success");
+        queue.next(LONG).expect("an end").result.expect("success");
+        assert!(!readable(0));
+        queue.close();
+        assert!(readable(0), "whoever looks at the descriptor learns that it was closed");
+        assert_eq!(queue.next(LONG).expect_err("closed").code(), Code::of(ErrorKind::Closed));
+    }
+
+    #[test]
+    fn closing_a_queue_wakes_whoever_waits_and_drops_what_comes_later() {
+        let queue = Queue::<std::sync::Arc<()>>::new().expect("descriptors");
+        let waiting = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.next(None).map(|_| ())
+        });
+        queue.close();
+        assert_eq!(waiting.join().expect("no panic").expect_err("closed").code(), Code::of(ErrorKind::Closed));
+        let value = std::sync::Arc::new(());
+        let id = submit(&queue, 1, std::future::ready(Ok(value.clone()))).expect("a runtime");
+        while lock(UNDER_WAY.get().0).contains_key(&id) {
+            std::thread::yield_now();
+        }
+        drop(queue);
+        while std::sync::Arc::strong_count(&value) > 1 {
+            std::thread::yield_now();
+        }
+    }
+}

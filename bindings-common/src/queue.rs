@@ -1,0 +1,158 @@
+//! A queue in which the ends of operations arrive, for hosts with an event loop.
+
+use std::collections::VecDeque;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use hybridrelay::{Error, ErrorKind};
+
+use crate::errors::{Code, Failure, Result};
+use crate::lock;
+use crate::operation::OperationId;
+
+/// The end of an operation.
+#[derive(Debug)]
+pub struct Completion<V> {
+    /// What the program gave when it submitted the operation.
+    pub tag: u64,
+    /// The operation.
+    pub operation: OperationId,
+    /// What it came to; `CANCELLED` if the program cancelled it.
+    pub result: Result<V>,
+}
+
+/// A queue of completions. Cheap to clone; clones are the same queue.
+///
+/// It holds as many as there are operations under way and not more, so whoever submits bounds it.
+pub struct Queue<V>(Arc<Shared<V>>);
+
+struct Shared<V> {
+    state: Mutex<State<V>>,
+    arrived: Condvar,
+    signal: Signal,
+}
+
+struct State<V> {
+    waiting: VecDeque<Completion<V>>,
+    closed: bool,
+}
+
+/// One byte lies in the pipe exactly while something waits, so a descriptor tells an event loop.
+struct Signal {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl<V> Queue<V> {
+    /// An empty queue.
+    ///
+    /// # Errors
+    ///
+    /// `INTERNAL` if the system gives no descriptors.
+    pub fn new() -> Result<Self> {
+        let (reader, writer) = io::pipe().map_err(|error| {
+            let message = format!("the system gives no descriptors for a queue: {error}");
+            Failure::Core(Error::new(ErrorKind::Internal, message).with_source(error))
+        })?;
+        let state = State { waiting: VecDeque::new(), closed: false };
+        Ok(Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            arrived: Condvar::new(),
+            signal: Signal { reader, writer },
+        })))
+    }
+
+    /// Takes the next completion, waiting `limit` at most, for ever without one.
+    ///
+    /// # Errors
+    ///
+    /// `WOULD_BLOCK` if there is none and the limit is zero, `TIMEOUT` if it is another, `CLOSED` once the queue was closed and is
+    /// empty.
+    pub fn next(&self, limit: Option<Duration>) -> Result<Completion<V>> {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut state = lock(&self.0.state);
+        loop {
+            if let Some(completion) = state.waiting.pop_front() {
+                if state.waiting.is_empty() && !state.closed {
+                    self.0.signal.lower();
+                }
+                return Ok(completion);
+            }
+            if state.closed {
+                return Err(Failure::Core(Error::new(ErrorKind::Closed, "the queue was closed")));
+            }
+            if limit.is_some_and(|limit| limit.is_zero()) {
+                return Err(Failure::new(Code::WOULD_BLOCK, "no operation has ended yet"));
+            }
+            state = match deadline {
+                None => self.0.arrived.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(Failure::Core(Error::new(ErrorKind::Timeout, "no operation ended in time")));
+                    }
+                    let waited = self.0.arrived.wait_timeout(state, left);
+                    waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Closes it: whoever waits wakes up, what has arrived can still be taken, what arrives later is dropped. Its descriptor stays
+    /// readable.
+    pub fn close(&self) {
+        let mut state = lock(&self.0.state);
+        if !state.closed {
+            state.closed = true;
+            if state.waiting.is_empty() {
+                self.0.signal.raise();
+            }
+            self.0.arrived.notify_all();
+        }
+    }
+
+    pub(crate) fn push(&self, completion: Completion<V>) {
+        let mut state = lock(&self.0.state);
+        if state.closed {
+            // Outside of the lock: it may hold the last reference to a connection.
+            drop(state);
+            drop(completion);
+            return;
+        }
+        state.waiting.push_back(completion);
+        if state.waiting.len() == 1 {
+            self.0.signal.raise();
+        }
+        self.0.arrived.notify_one();
+    }
+
+    /// A descriptor that is readable while something waits. It belongs to the queue: only look at it.
+    #[cfg(unix)]
+    pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0.signal.reader)
+    }
+}
+
+impl Signal {
+    fn raise(&self) {
+        // One byte always fits into an empty pipe, and both ends live as long as this.
+        let _ = (&self.writer).write_all(&[1]);
+    }
+
+    fn lower(&self) {
+        let _ = (&self.reader).read_exact(&mut [0]);
+    }
+}
+
+impl<V> Clone for Queue<V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<V> std::fmt::Debug for Queue<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("waiting", &lock(&self.0.state).waiting.len()).finish_non_exhaustive()
+    }
+}
