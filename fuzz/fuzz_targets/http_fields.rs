@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
     let fields = read(input);
     for used_authorization in [false, true] {
         let sent = to_listener(&fields, used_authorization, Version::HTTP_11, "relay.example.net");
-        // Values with control characters, as a tab is one, do not travel as text.
+        // Values with control characters other than a tab do not travel as text.
         check(&fields, &sent, |value| hybridrelay::protocol::headers::text(value).is_some());
         assert!(!sent.contains_key("content-length") && !sent.contains_key("servicebusauthorization"));
         assert!(!used_authorization || !sent.contains_key("authorization"));

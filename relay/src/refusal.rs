@@ -197,6 +197,9 @@ impl Refusal {
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         set_tracking_id(fields, place.tracking_id);
+        if let Some(reason) = self.reason {
+            fields.insert(headers::RELAY_REASON, HeaderValue::from_static(reason.as_str()));
+        }
         if let Some(wait) = self.retry_after {
             // In whole seconds, and never too early.
             fields.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));

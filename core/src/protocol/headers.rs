@@ -12,6 +12,9 @@ pub const RELAY_FEATURES: HeaderName = HeaderName::from_static("relay-features")
 pub const RELAY_USER_AGENT: HeaderName = HeaderName::from_static("relay-user-agent");
 /// The id of an attempt, on every relay-made answer (protocol.md 10, decision 50).
 pub const TRACKING_ID: HeaderName = HeaderName::from_static("trackingid");
+/// Why the relay itself refuses a request, in a word that never changes: where neither a reason phrase nor a body can tell of it, as in
+/// the answer to a HEAD by HTTP/2 (protocol.md 5.8).
+pub const RELAY_REASON: HeaderName = HeaderName::from_static("relay-reason");
 /// Restricts the choice among listeners (protocol.md 3.3).
 pub const ALLOWED_LISTENERS: HeaderName = HeaderName::from_static("microsoft-relay-allowedlisteners");
 /// Excludes listeners (protocol.md 3.3).
@@ -84,11 +87,11 @@ pub fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// A header value as text: what travels in JSON. `None` for values with control characters. Bytes that are not UTF-8 are read as
-/// Latin-1.
+/// A header value as text: what travels in JSON. `None` for values with control characters other than a tab. Bytes that are not UTF-8
+/// are read as Latin-1.
 pub fn text(value: &HeaderValue) -> Option<Cow<'_, str>> {
     let bytes = value.as_bytes();
-    if bytes.iter().any(u8::is_ascii_control) {
+    if bytes.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return None;
     }
     Some(match std::str::from_utf8(bytes) {

@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::headers::TRACKING_ID;
+use super::headers::{RELAY_REASON, TRACKING_ID};
 use crate::{Error, ErrorKind};
 
 /// The entity is not registered.
@@ -25,6 +25,13 @@ pub const NO_ALLOWED_LISTENER: &str =
 pub const INVALID_SIGNATURE: &str = "token has an invalid signature";
 /// The limit of listeners is reached.
 pub const TOO_MANY_LISTENERS: &str = "QuotaExceeded: maximum number of listeners reached";
+
+/// The words of `Relay-Reason` of which clients make something, with the text that stands for each (protocol.md 5.8).
+pub const REASONS: [(&str, &str); 3] = [
+    ("endpoint_not_found", ENDPOINT_DOES_NOT_EXIST),
+    ("no_listeners", NO_LISTENERS),
+    ("no_allowed_listener", NO_ALLOWED_LISTENER),
+];
 
 /// The longest reason phrase (protocol.md 10, decision 47).
 const REASON_LIMIT: usize = 512;
@@ -114,7 +121,8 @@ pub fn classify(answer: &Answer<'_>) -> Error {
     if reason.is_empty() { error } else { error.with_reason(reason) }
 }
 
-/// The peer's explanation: the reason phrase, unless it only repeats the status and the body says more.
+/// The peer's explanation: the reason phrase, unless it only repeats the status and the body says more, or, without a body, the word in
+/// `Relay-Reason`.
 fn explanation(answer: &Answer<'_>) -> String {
     let standard = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
     let reason = sanitize_reason(answer.reason);
@@ -123,7 +131,11 @@ fn explanation(answer: &Answer<'_>) -> String {
     }
     match body_message(answer.body) {
         Some(message) => sanitize_reason(&message),
-        None => reason,
+        None => answer
+            .headers
+            .get(RELAY_REASON)
+            .and_then(|word| REASONS.iter().find(|(known, _)| word == known))
+            .map_or(reason, |(_, text)| (*text).to_owned()),
     }
 }
 
@@ -223,6 +235,19 @@ mod tests {
         assert!(error.reason().unwrap().starts_with("There are no listeners"));
         let xml = super::tests::error(500, "", b"<Error><Code>500</Code><Detail>broken</Detail></Error>");
         assert_eq!(xml.reason(), Some("broken"));
+    }
+
+    #[test]
+    fn a_word_stands_for_an_explanation_that_had_no_place() {
+        for (word, kind, text) in [
+            ("no_listeners", ErrorKind::NoListeners, NO_LISTENERS),
+            ("no_allowed_listener", ErrorKind::NoListeners, NO_ALLOWED_LISTENER),
+            ("endpoint_not_found", ErrorKind::EndpointNotFound, ENDPOINT_DOES_NOT_EXIST),
+        ] {
+            let headers = HeaderMap::from_iter([(RELAY_REASON, http::HeaderValue::from_static(word))]);
+            let error = classify(&Answer { what: "x", status: 404, reason: "", headers: &headers, body: b"" });
+            assert_eq!((error.kind(), error.reason()), (kind, Some(text)));
+        }
     }
 
     #[test]

@@ -59,3 +59,15 @@ reasons! {
     ListenerGone "listener_gone" "the listener has gone with a request that it was given",
     BadResponse "bad_response" "the listener's response is not as the protocol wants it",
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_that_clients_read_are_ours() {
+        for (word, _) in hybridrelay::protocol::refusal::REASONS {
+            assert!(Reason::ALL.iter().any(|reason| reason.as_str() == word), "{word}");
+        }
+    }
+}

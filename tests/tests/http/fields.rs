@@ -34,6 +34,7 @@ async fn a_listener_is_told_everything_about_a_request() {
         .header("Cookie", "b=2")
         .header("Via", "1.0 front")
         .header("X-Latin", "gr\u{fc}n")
+        .header("X-Tab", "a\tb")
         .header("Authorization", "Basic eDp5")
         .body(b"body".to_vec());
     world.ask(&ask).await;
@@ -51,7 +52,7 @@ async fn a_listener_is_told_everything_about_a_request() {
     assert!(remote["port"].as_u64().is_some_and(|port| port > 0));
     let headers = json!({
         "Host": world.door.authority, "X-Custom-Id": "a, b", "Cookie": "a=1; b=2", "Via": "1.0 front, 1.1 127.0.0.1",
-        "X-Latin": "grün", "Authorization": "Basic eDp5",
+        "X-Latin": "grün", "X-Tab": "a\tb", "Authorization": "Basic eDp5",
     });
     assert_eq!(asked.fields["requestHeaders"], headers);
     let mut names: Vec<_> = asked.fields.keys().map(String::as_str).collect();

@@ -206,6 +206,10 @@ async fn what_the_relay_refuses_is_an_error_and_what_the_listener_answers_a_resp
         let nobody = ask(sender.clone()).await.unwrap_err();
         assert_eq!((nobody.kind(), nobody.is_retryable()), (ErrorKind::NoListeners, true));
         assert!(nobody.tracking_id().is_some() && nobody.reason().unwrap().contains("no listeners"), "{nobody:?}");
+        // Neither a reason phrase nor a body tells of it where HTTP/2 is spoken.
+        let head = sender.request(Request::head("/x").body(()).unwrap()).soon().await.unwrap_err();
+        assert_eq!((head.kind(), head.is_retryable()), (ErrorKind::NoListeners, true));
+        assert!(head.reason().unwrap().contains("no listeners"), "{head:?}");
 
         let wrong = TokenProvider::shared_access_key(relay.key_name(), "wrong");
         let stranger = setup::sender(&relay, HYCO).credential(wrong).build().unwrap();
