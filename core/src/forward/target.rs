@@ -20,8 +20,9 @@ impl FromStr for ForwardTarget {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let shown = shown(text);
         let invalid = |why: &str| {
-            Error::invalid(format!("{text:?} is nothing to forward to: {why}"))
+            Error::invalid(format!("{shown:?} is nothing to forward to: {why}"))
                 .with_hint("give http://host:port, https://host:port, tcp://host:port or unix:/path")
         };
         if let Some(path) = text.strip_prefix("unix:") {
@@ -49,6 +50,16 @@ impl FromStr for ForwardTarget {
             }
             _ => Err(invalid("its scheme is not known")),
         }
+    }
+}
+
+/// A target without what may be secret in it: credentials and the query.
+fn shown(text: &str) -> String {
+    let plain = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = plain.split_once("://").map_or(("", plain), |(scheme, rest)| (scheme, rest));
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}://…@{rest}"),
+        None => plain.to_owned(),
     }
 }
 
@@ -107,8 +118,17 @@ mod tests {
         for text in ["", "8080", "ftp://h", "tcp://h", "unix:", "http://h/?x=1"] {
             assert!(text.parse::<ForwardTarget>().is_err(), "{text}");
         }
-        let error = "http://user:s3cret@h".parse::<ForwardTarget>().unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("s3cret"));
+        for text in [
+            "http://user:s3cret@h",
+            "http://user:s3cret@h h",
+            "user:s3cret@h",
+            "http://h/?key=s3cret",
+            "h?s3cret",
+            "h#s3cret",
+        ] {
+            let error = text.parse::<ForwardTarget>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use hybridrelay_tests::secrets::{Log, Secrets};
 use hybridrelay_tests::wire::Soon;
 use hybridrelay_tests::wire::peers::{RawListener, token};
 use hybridrelay_tests::wire::raw::{Answer, Ask, Door, text};
+use hybridrelay_tests::wire::requests::{closed, respond};
 use hybridrelay_tests::wire::setup::{self, HYCO};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -209,6 +210,100 @@ async fn the_sdk(day: &mut Day, relay: &LocalRelay) {
     listener.close().soon().await;
 }
 
+/// HTTP requests: a token in each carrier, answers on the control channel and at a rendezvous, and withdrawn ones.
+async fn who_asks(day: &mut Day, relay: &LocalRelay, door: &Door) {
+    let good = day.token("a token of requests", relay.key_name(), KEY);
+    let mut control = RawListener::open_on(relay, HYCO).await;
+    let query = format!("/{HYCO}/x?sb-hc-token={}&session=a-secret-of-the-user", encoded(&good));
+    for (ask, dials) in [
+        (Ask::http("POST", query.clone()).body("a-secret-of-the-user"), false),
+        (Ask::http("GET", format!("/{HYCO}/x")).token(&good).header("Cookie", "a-secret-of-the-user"), true),
+        (Ask::http("GET", format!("/{HYCO}/x")).header("Authorization", &good), false),
+        (Ask::http("POST", query.replace('?', "%3F")).body(vec![b'x'; 70_000]), true),
+    ] {
+        let answering = async {
+            let asked = control.request().await;
+            let (_, ticket) = asked.field("address").split_once("sb-hc-ticket=").expect("a ticket");
+            let (ticket, again) = (ticket.to_owned(), asked.ask());
+            if dials {
+                let (mut ws, asked) =
+                    if asked.is_marker() { asked.fetch().await } else { (asked.upgrade().await, asked) };
+                respond(&mut ws, asked.response(200, true), Some(b"a-secret-of-the-user")).await;
+                closed(&mut ws, 1000).await;
+            } else {
+                let mut response = asked.response(200, true);
+                response["responseHeaders"] = serde_json::json!({"Set-Cookie": "a-secret-of-the-user"});
+                control.respond(response, Some(b"a-secret-of-the-user")).await;
+            }
+            // Used up.
+            (ticket, again.send(door).await)
+        };
+        let (answer, (ticket, again)) = tokio::join!(ask.send(door), answering);
+        day.secrets.add("a ticket of a request", &ticket);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        day.answer(&again);
+    }
+    let mut socket = door.open().await;
+    Ask::http("GET", query.clone()).write(door, &mut socket).await;
+    let asked = control.request().await;
+    let (_, ticket) = asked.field("address").split_once("sb-hc-ticket=").expect("a ticket");
+    day.secrets.add("a ticket of a request that was withdrawn", ticket);
+    drop(socket);
+    // Its answer comes too late, or not: either is told of.
+    control.respond(asked.response(204, false), None).await;
+    control.respond(serde_json::json!({"requestId": good, "statusCode": 200, "responseHeaders": {}}), None).await;
+}
+
+/// What the SDK says of requests, at both ends and in between.
+async fn the_sdks_requests(day: &mut Day, relay: &LocalRelay) {
+    let listener = setup::listener(relay, "http").soon().await.expect("online");
+    let sender = setup::sender(relay, "http").build().expect("a valid target");
+    let ask = || {
+        let ask = http::Request::post("/x?session=a-secret-of-the-user").header("Cookie", "a-secret-of-the-user");
+        ask.body("a-secret-of-the-user").expect("a request")
+    };
+    let (answer, ()) = tokio::join!(sender.request(ask()), async {
+        let Ok(Some(hybridrelay::Incoming::Request(request))) = listener.accept().soon().await else {
+            panic!("a request")
+        };
+        day.show(&request);
+        let (request, responder) = request.into_parts();
+        day.show(&responder);
+        day.show(request.body());
+        let answer =
+            http::Response::builder().header("Set-Cookie", "a-secret-of-the-user").body("a-secret-of-the-user");
+        responder.send(answer.expect("a response")).soon().await.expect("sent");
+    });
+    let answer = answer.expect("an answer");
+    day.show(answer.body());
+    answer.into_body().bytes(1024).soon().await.expect("whole");
+
+    // Nobody serves there any more: the forwarder tells of it.
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let target = format!("http://{}/?key={}", free.local_addr().expect("bound"), encoded(KEY));
+    day.error(&hybridrelay::Forwarder::check(&target).expect_err("a target without a query"));
+    let target = target.split("/?").next().expect("a beginning").to_owned();
+    drop(free);
+    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+    let forwarder = listener.forward(&target).observe(move |event| {
+        // Whoever has gone need not be told.
+        let _ = told.send(format!("{event:?}"));
+    });
+    let (answer, ()) = tokio::join!(sender.request(ask()), async {
+        tokio::select! {
+            ended = forwarder => panic!("nobody closed the listener: {ended:?}"),
+            told = tells.recv() => day.shown += &told.expect("an event"),
+        }
+    });
+    assert_eq!(answer.expect("the forwarder's own answer").status(), 502);
+    listener.close().soon().await;
+    relay.watch_listeners("http").wait_for(|count| *count == 0).soon().await.expect("the relay lives");
+    day.error(&sender.request(ask()).soon().await.expect_err("nobody listens"));
+    let wrong = TokenProvider::shared_access_key(relay.key_name(), WRONG_KEY);
+    let stranger = setup::sender(relay, "http").credential(wrong).build().expect("a valid target");
+    day.error(&stranger.request(ask()).soon().await.expect_err("a wrong key"));
+}
+
 /// A proxy that wants another password.
 async fn the_proxy(day: &mut Day, relay: &LocalRelay) {
     let listening = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -251,6 +346,8 @@ async fn no_secret_shows_in_logs_errors_events_and_metrics() {
     who_gets_in(&mut day, &relay, &door).await;
     who_is_refused(&mut day, &relay, &door).await;
     the_sdk(&mut day, &relay).await;
+    who_asks(&mut day, &relay, &door).await;
+    the_sdks_requests(&mut day, &relay).await;
     the_proxy(&mut day, &relay).await;
 
     let metrics = relay.metrics_text();
@@ -263,7 +360,9 @@ async fn no_secret_shows_in_logs_errors_events_and_metrics() {
     let logged = log.text();
     // Something was said at all: each kind of place has been looked at.
     assert!(told > 40 && events.missed() == 0, "{told}");
-    for place in ["NewListenerRegistered", "SenderConnectionClosed", "invalid_signature", "tungstenite"] {
+    for place in
+        ["NewListenerRegistered", "SenderConnectionClosed", "SenderSentHttpRequest", "invalid_signature", "tungstenite"]
+    {
         assert!(logged.contains(place), "nothing of {place} was logged");
     }
     day.secrets.assert_absent("the log", &logged);
