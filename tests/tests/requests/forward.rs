@@ -3,10 +3,10 @@
 use std::future::IntoFuture;
 
 use http::{Method, Request, StatusCode};
-use hybridrelay::{Body, ErrorKind, ForwardEvent, Forwarded, Forwarder, ReasonPhrase, Sender};
+use hybridrelay::{Body, ErrorKind, ForwardEvent, Forwarded, Forwarder, Message, ReasonPhrase, Sender};
 use hybridrelay_relay::LocalRelay;
 use hybridrelay_tests::wire::Soon;
-use hybridrelay_tests::wire::setup::{plain, plain_and_tls, tls};
+use hybridrelay_tests::wire::setup::{self, HYCO, plain, plain_and_tls, tls};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
@@ -300,6 +300,39 @@ async fn a_server_with_tls_is_trusted_by_its_certificate() {
     let response = sender.request(get("/x")).soon().await.unwrap();
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     assert!(response.extensions().get::<ReasonPhrase>().unwrap().0.contains("TLS handshake"));
+}
+
+#[tokio::test]
+async fn a_websocket_is_bridged_to_a_server_with_tls() {
+    // A second relay that lets every sender in is that server.
+    let server = LocalRelay::builder().tls(true).anonymous(true).start().soon().await.unwrap();
+    let (served, _) = pair(&server).await;
+    let url = format!("https://{}/{HYCO}", server.address().authority());
+    let pem = server.ca_pem().unwrap().to_owned();
+    for relay in plain_and_tls().await {
+        let sender = forwarding(&relay, &url, |forwarder| forwarder.extra_ca_pem(pem.clone())).await;
+        let connecting = sender.connect().path("/chat").query("room=7").subprotocol("chat.v1").into_future();
+        let (sent, accepted) = tokio::join!(connecting, async {
+            let connect = setup::incoming(&served).await;
+            assert_eq!((connect.path(), connect.query()), ("/chat", Some("room=7")));
+            assert_eq!(connect.subprotocols().collect::<Vec<_>>(), ["chat.v1"]);
+            connect.accept().soon().await.unwrap()
+        });
+        let sent = sent.unwrap();
+        assert_eq!((sent.subprotocol(), accepted.subprotocol()), (Some("chat.v1"), Some("chat.v1")));
+        for message in [Message::from("text"), Message::from(Vec::new()), Message::from(vec![7; 200_000])] {
+            sent.send(message.clone()).soon().await.unwrap();
+            assert!(accepted.receive().soon().await.unwrap().as_ref() == Some(&message));
+            accepted.send(message.clone()).soon().await.unwrap();
+            assert!(sent.receive().soon().await.unwrap() == Some(message));
+        }
+        let (closed, ()) = tokio::join!(sent.close_with(4001, "enough").soon(), async {
+            assert!(accepted.receive().soon().await.unwrap().is_none());
+            assert_eq!(accepted.peer_close().flatten().map(|close| close.code), Some(4001));
+            accepted.close().soon().await.unwrap();
+        });
+        closed.unwrap();
+    }
 }
 
 /// Reads to the end and answers behind it.
