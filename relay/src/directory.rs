@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
@@ -77,7 +78,8 @@ pub struct ListenerRecord {
     pub labels: BTreeMap<String, String>,
     /// `ws://` or `wss://` and the authority under which the listener reached its node (protocol.md 10, decision 16).
     pub base: String,
-    /// Senders and requests that it has been given and has not answered yet.
+    /// Senders and requests that it has been given and that are not over: those without an answer, and relayed connections that are
+    /// open.
     pub in_flight: usize,
     /// When its last byte came.
     pub last_byte: Instant,
@@ -110,6 +112,9 @@ pub struct Delivery {
     /// The id that a response on the control channel would repeat; `None` for what is answered by a dial alone. The channel is the
     /// other half of the key: a listener can answer only what it was given (protocol.md 10, decision 13).
     pub request_id: Option<String>,
+    /// Nobody is waiting for an answer, only for the message to be handed over, which [`Replies::handed_over`] tells. A listener is never
+    /// told to cancel it.
+    pub one_way: bool,
 }
 
 impl Delivery {
@@ -150,6 +155,8 @@ impl fmt::Debug for Reply {
 pub struct Replies {
     replies: mpsc::Receiver<Reply>,
     settled: oneshot::Sender<()>,
+    /// Of a one-way delivery.
+    handover: Option<oneshot::Receiver<Handover>>,
 }
 
 /// The other end of [`Replies`]. Dropping it tells that the listener has gone.
@@ -159,14 +166,26 @@ pub struct ReplyTo {
     pub replies: mpsc::Sender<Reply>,
     /// Completes when no answer is waited for any more: in order, or with an error if the delivery was withdrawn.
     pub settled: oneshot::Receiver<()>,
+    /// Tells how far a one-way delivery has come.
+    pub receipt: Option<Receipt>,
 }
 
 impl Replies {
-    /// A stream and the end that feeds it.
-    pub fn channel() -> (ReplyTo, Self) {
+    /// A stream and the end that feeds it; with a receipt for a one-way delivery.
+    pub fn channel(one_way: bool) -> (ReplyTo, Self) {
         let (tx, replies) = mpsc::channel(1);
         let (settled, settling) = oneshot::channel();
-        (ReplyTo { replies: tx, settled: settling }, Self { replies, settled })
+        let (receipt, handover) = one_way.then(Receipt::new).unzip();
+        (ReplyTo { replies: tx, settled: settling, receipt }, Self { replies, settled, handover })
+    }
+
+    /// Waits until a one-way delivery has been written, or never will be. Cancel-safe.
+    pub async fn handed_over(&mut self) -> Handover {
+        match &mut self.handover {
+            // A receipt tells something whatever happens to it.
+            Some(handover) => handover.await.unwrap_or(Handover::InPart),
+            None => Handover::InPart,
+        }
     }
 
     /// The next answer; `None` once the listener has gone. Cancel-safe.
@@ -178,6 +197,54 @@ impl Replies {
     pub fn settle(self) {
         // The channel may have gone.
         let _ = self.settled.send(());
+    }
+}
+
+/// How much of a message a listener has been given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// All of it: written, and flushed to the listener's socket.
+    Whole,
+    /// Perhaps a part: the channel was lost on the way.
+    InPart,
+    /// Nothing: the channel was lost before.
+    Nothing,
+}
+
+/// Tells how far a message has come. Dropping it says that it will come no further.
+#[derive(Debug)]
+pub struct Receipt {
+    tell: Option<oneshot::Sender<Handover>>,
+    begun: bool,
+}
+
+impl Receipt {
+    fn new() -> (Self, oneshot::Receiver<Handover>) {
+        let (tell, told) = oneshot::channel();
+        (Self { tell: Some(tell), begun: false }, told)
+    }
+
+    /// The first byte is about to be written.
+    pub fn begins(&mut self) {
+        self.begun = true;
+    }
+
+    /// The last byte was written.
+    pub fn ends(mut self) {
+        self.tell(Handover::Whole);
+    }
+
+    fn tell(&mut self, handover: Handover) {
+        if let Some(tell) = self.tell.take() {
+            // Whoever delivered may have gone.
+            let _ = tell.send(handover);
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.tell(if self.begun { Handover::InPart } else { Handover::Nothing });
     }
 }
 
@@ -219,6 +286,9 @@ pub trait Directory: Send + Sync + 'static {
     /// How many listeners are online, now and after every change.
     fn watch(&self, entity: &EntityKey) -> watch::Receiver<usize>;
 
+    /// Counts one more sender or request for a listener, until the value is dropped.
+    fn occupy(&self, listener: ListenerId) -> Occupied;
+
     /// Sends a message to a listener. Waits while its queue is full, up to the relay's limit.
     fn deliver(&self, listener: ListenerId, delivery: Delivery) -> BoxFuture<Result<Replies, DeliverError>>;
 
@@ -246,6 +316,22 @@ impl fmt::Debug for Lease {
 pub trait Presence: Send + Sync {
     /// A byte came from the listener.
     fn heard(&self, at: Instant);
-    /// So many senders and requests are unanswered.
-    fn in_flight(&self, count: usize);
+}
+
+/// One sender or request that keeps a listener busy; see [`ListenerRecord::in_flight`]. It may outlive the listener's registration.
+#[derive(Debug)]
+pub struct Occupied(Arc<AtomicUsize>);
+
+impl Occupied {
+    /// One more of this number.
+    pub fn new(in_flight: Arc<AtomicUsize>) -> Self {
+        in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(in_flight)
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }

@@ -1,12 +1,12 @@
 //! Door 3: relayed HTTP requests (protocol.md 5): who may ask, what the listener gets, and what the sender gets back.
 //!
-//! [`exchange`] finds a listener and waits for its answer; what does not fit a control message passes at a [`rendezvous`].
+//! [`exchange`] finds a listener and waits for its answer, [`one_way`] waits only until it has the request; what does not fit a control
+//! message passes at a [`rendezvous`].
 
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hybridrelay::protocol::headers;
-use hybridrelay::protocol::headers::ListenerFilter;
 use hyper::body::{Body as _, Incoming};
 
 use crate::auth;
@@ -17,13 +17,14 @@ use crate::namespace::{Entity, HttpSettings, NoListener, Right};
 use crate::node::Node;
 use crate::observe::Party;
 use crate::refusal::{Reason, Refusal};
-use crate::rendezvous::choose;
+use crate::rendezvous::{Preference, choose};
 
 mod cors;
 mod exchange;
 pub(crate) mod fields;
 mod frames;
 mod message;
+mod one_way;
 mod outlet;
 mod record;
 mod rendezvous;
@@ -35,6 +36,7 @@ pub(crate) use response::RelayedBody;
 
 use exchange::Exchange;
 use message::Asked;
+use one_way::OneWay;
 use record::{Admission, Record};
 
 /// Answers a request that is no WebSocket handshake.
@@ -45,23 +47,35 @@ pub(crate) async fn request(node: &Arc<Node>, visit: Visit, cors: Option<&Cors>)
         visit.permit.authorized();
         return Ok(preflight);
     }
-    let admitted = admit(node, &visit)?;
-    let settings = &admitted.settings;
+    let mut admitted = admit(node, &visit)?;
+    let settings = &mut admitted.settings;
+    let one_way = OneWay::of(visit.request.headers(), settings)?;
+    if one_way.is_some() {
+        settings.max_body = Some(settings.max_body.map_or(settings.one_way_max, |most| most.min(settings.one_way_max)));
+    }
     check(&visit.request, &visit.target.path, settings)?;
-    let filter = ListenerFilter::from_headers(visit.request.headers());
     // Before the body is asked for: who is told to go on with it should be heard.
-    choose(node, &admitted.entity, &filter, &[]).map_err(|refusal| no_listener(refusal, settings))?;
+    choose(node, &admitted.entity, &admitted.preference, &[]).map_err(|refusal| no_listener(refusal, settings))?;
 
     let host = match host_of(&visit.authority) {
         "" => visit.namespace.clone(),
         host => host.to_owned(),
     };
-    let (record, asked) = (admitted.record(node, &visit)?, Asked::new(&visit, &admitted, &host));
+    let (record, asked) = (admitted.record(node, &visit)?, Asked::new(&visit, &admitted, &host, one_way.is_some()));
     let method = asked.method.clone();
-    let Admitted { entity, settings, .. } = admitted;
-    let exchange = Exchange { node: node.clone(), entity, settings, asked, filter, record };
-    let (record, head) = exchange.run(visit.request.into_body()).await?;
-    let mut answer = response::answer(record, &method, &host, head)?;
+    let Admitted { entity, preference, settings, .. } = admitted;
+    let exchange = Exchange { node: node.clone(), entity, settings, asked, preference, record };
+    let body = visit.request.into_body();
+    let mut answer = match one_way {
+        Some(one_way) => {
+            exchange.hand_over(body).await?;
+            one_way.accepted(&visit.tracking_id)
+        }
+        None => {
+            let (record, head) = exchange.run(body).await?;
+            response::answer(record, &method, &host, head)?
+        }
+    };
     if let Some(cors) = cors {
         cors.apply(answer.headers_mut());
     }
@@ -73,6 +87,7 @@ struct Admitted {
     entity: EntityKey,
     path: hybridrelay::EntityPath,
     settings: HttpSettings,
+    preference: Preference,
     key: Option<KeyIdentity>,
     /// `Authorization` held the token: it is the relay's and not the listener's.
     used_authorization: bool,
@@ -101,6 +116,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Admitted, Refusal> {
     Ok(Admitted {
         path: entity.path.clone(),
         settings: entity.settings.http.clone(),
+        preference: Preference::of(visit, &entity.settings.choice),
         entity: EntityKey::new(&visit.namespace, entity.path.canonical()),
         key,
         used_authorization,

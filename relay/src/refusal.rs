@@ -140,6 +140,12 @@ impl Refusal {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", Reason::NoResponse, refusal::NO_RESPONSE)
     }
 
+    /// A listener that does not take a one-way request.
+    pub(crate) fn not_taken() -> Self {
+        let text = "The listener did not take the whole request in the required time";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "GatewayTimeout", Reason::NoResponse, text)
+    }
+
     /// A listener that has gone, or answers with what is no answer (protocol.md 5.8; 10, decisions 33 and 35).
     pub(crate) fn bad_gateway(reason: Reason, text: &str) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "BadGateway", reason, text)

@@ -6,14 +6,14 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use http::Response;
 use hybridrelay::env::BoxSocket;
-use hybridrelay::protocol::headers::{ListenerFilter, connect_headers};
+use hybridrelay::protocol::headers::connect_headers;
 use hybridrelay::protocol::uri::{Rejection, accept_address};
 use hybridrelay::protocol::{Accept, JSON_LIMIT, TrackingId};
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 
 use crate::auth;
-use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Replies};
+use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Occupied, Replies};
 use crate::edge::{Body, Handshake, SocketPermit, Visit, offered_subprotocols};
 use crate::limits::{Account, Permit, Resource};
 use crate::namespace::Right;
@@ -21,11 +21,13 @@ use crate::node::{Counted, Node};
 use crate::observe::{Detail, EntityMetrics, Operation, Origin, Party};
 use crate::refusal::{Reason, Refusal, set_reason, set_tracking_id};
 
+mod choice;
 mod dial;
 mod junction;
 mod pump;
 mod tickets;
 
+pub(crate) use choice::{Preference, choose};
 pub(crate) use dial::dial;
 pub(crate) use pump::Ending;
 pub(crate) use tickets::Tickets;
@@ -45,7 +47,7 @@ pub(crate) async fn connect(
     let attempt = admit(node, &visit)?;
     let waiting = node.quotas.take(Resource::Waiting, attempt.account.scopes())?;
     node.observer.note(&attempt.origin, Operation::NewSenderRegistering, Detail::None);
-    let answer = invite(node, &visit, &attempt).await?;
+    let (answer, occupied) = invite(node, &visit, &attempt).await?;
     drop(waiting);
     match answer {
         Answer::Accepted(leg) => {
@@ -55,7 +57,7 @@ pub(crate) async fn connect(
                 subprotocol: leg.subprotocol.clone(),
             };
             let response = handshake.answer(&visit.tracking_id, leg.subprotocol.as_deref());
-            node.spawn(join(node.clone(), attempt, sender, leg, node.open.enter()));
+            node.spawn(join(node.clone(), attempt, sender, leg, (node.open.enter(), occupied)));
             Ok(response)
         }
         Answer::Rejected(rejection) => {
@@ -71,6 +73,7 @@ struct Attempt {
     entity: EntityKey,
     origin: Origin,
     account: Account,
+    preference: Preference,
     metrics: Arc<EntityMetrics>,
     place: Permit,
 }
@@ -86,6 +89,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
     }
     let entity = entity.ok_or_else(Refusal::endpoint_not_found)?;
     visit.permit.authorized();
+    let preference = Preference::of(visit, &entity.settings.choice);
     let entity = EntityKey::new(&visit.namespace, entity.path.canonical());
     let account = visit.account(&entity, key.as_ref());
     let place = node.quotas.take(Resource::Connection, account.scopes())?;
@@ -95,17 +99,18 @@ fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
         metrics: node.observer.metrics.entity(&visit.namespace, Some(&entity)),
         entity,
         account,
+        preference,
         place,
     })
 }
 
-/// Invites one listener after the other until one answers or the time is over (protocol.md 10, decisions 5 and 17).
-async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<Answer, Refusal> {
-    let filter = ListenerFilter::from_headers(visit.request.headers());
+/// Invites one listener after the other until one answers or the time is over (protocol.md 10, decisions 5 and 17). With the answer
+/// comes what keeps its listener busy.
+async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<(Answer, Occupied), Refusal> {
     let deadline = node.env.now() + node.config().timings.accept;
     let mut tried: Vec<ListenerId> = Vec::new();
     loop {
-        let Some(listener) = choose(node, &attempt.entity, &filter, &tried)? else {
+        let Some((listener, occupied)) = choose(node, &attempt.entity, &attempt.preference, &tried)? else {
             // Listeners are or were online, but none is left to ask.
             return Err(Refusal::timed_out());
         };
@@ -113,7 +118,7 @@ async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<An
         let Some((invitation, message)) = prepare(node, visit, &listener) else {
             return Err(Refusal::headers_too_large());
         };
-        let delivery = Delivery { text: message, body: None, request_id: None };
+        let delivery = Delivery { text: message, body: None, request_id: None, one_way: false };
         match node.directory.deliver(listener.id, delivery).await {
             Ok(replies) => {
                 node.observer.note(&attempt.origin, Operation::MessageSentToListener, Detail::None);
@@ -122,7 +127,7 @@ async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<An
                     Waited::Answered(answer) => {
                         let taken = node.env.now().saturating_duration_since(sent);
                         attempt.metrics.rendezvous.observe(taken.as_secs_f64());
-                        return Ok(answer);
+                        return Ok((answer, occupied));
                     }
                     Waited::ListenerGone => {}
                     Waited::TimedOut => return Err(Refusal::timed_out()),
@@ -134,29 +139,6 @@ async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<An
             }
         }
     }
-}
-
-/// A listener that may be asked, uniformly at random; `None` if all have been asked.
-pub(crate) fn choose(
-    node: &Node,
-    key: &EntityKey,
-    filter: &ListenerFilter,
-    tried: &[ListenerId],
-) -> Result<Option<ListenerRecord>, Refusal> {
-    let online = node.directory.listeners(key);
-    if online.is_empty() && tried.is_empty() {
-        return Err(Refusal::no_listeners());
-    }
-    let mut allowed: Vec<_> = online.into_iter().filter(|listener| filter.allows(&listener.tracking_id)).collect();
-    if allowed.is_empty() && tried.is_empty() {
-        return Err(Refusal::no_allowed_listener());
-    }
-    allowed.retain(|listener| !tried.contains(&listener.id));
-    if allowed.is_empty() {
-        return Ok(None);
-    }
-    let chosen = node.env.random_below(allowed.len());
-    Ok(Some(allowed.swap_remove(chosen)))
 }
 
 /// An invitation that is open: its ticket is void when this is dropped.
@@ -233,7 +215,7 @@ fn rejected(tracking_id: &TrackingId, rejection: &Rejection) -> Response<Body> {
 }
 
 /// Joins both sides once both handshakes are through.
-async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, open: Counted) {
+async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, open: (Counted, Occupied)) {
     let end = node.endings.subscribe(&attempt.entity);
     let limit = node.config().timings.upgrade;
     let both = async { tokio::join!(upgraded(sender), upgraded(listener)) };
@@ -263,7 +245,7 @@ fn relay(
     (sender, sender_permit): (Leg, SocketPermit),
     (listener, listener_permit): (Leg, SocketPermit),
     end: watch::Receiver<Option<Ending>>,
-    open: Counted,
+    open: (Counted, Occupied),
 ) -> impl Future<Output = ()> + Send {
     let Attempt { origin, account, metrics, place, .. } = attempt;
     let active = metrics.active(Party::Sender);

@@ -15,6 +15,13 @@ pub const TRACKING_ID: HeaderName = HeaderName::from_static("trackingid");
 /// Why the relay itself refuses a request, in a word that never changes: where neither a reason phrase nor a body can tell of it, as in
 /// the answer to a HEAD by HTTP/2 (protocol.md 5.8).
 pub const RELAY_REASON: HeaderName = HeaderName::from_static("relay-reason");
+/// How a request is delivered: [`ONE_WAY`], or absent. Of a sender a wish, of our relay the answer to it, and the mark of such a request
+/// at the listener (protocol.md 5.10).
+pub const RELAY_DELIVERY: HeaderName = HeaderName::from_static("relay-delivery");
+/// How many listeners a one-way request was handed to, where that is not one.
+pub const RELAY_DELIVERED: HeaderName = HeaderName::from_static("relay-delivered");
+/// The one value of [`RELAY_DELIVERY`].
+pub const ONE_WAY: &str = "one-way";
 /// Restricts the choice among listeners (protocol.md 3.3).
 pub const ALLOWED_LISTENERS: HeaderName = HeaderName::from_static("microsoft-relay-allowedlisteners");
 /// Excludes listeners (protocol.md 3.3).

@@ -12,6 +12,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::{self, Role, WebSocketConfig};
@@ -19,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 
 use super::waiting::Waiting;
 use crate::auth::{self, Grant};
-use crate::directory::{EntityKey, Inbound, Lease, Reply};
+use crate::directory::{EntityKey, Inbound, Lease, Receipt, Reply};
 use crate::edge::SocketPermit;
 use crate::limits::Permit;
 use crate::namespace::Right;
@@ -191,27 +192,32 @@ impl Open {
     /// Hands over a delivery, and those that wait behind it.
     async fn deliver(&mut self, inbound: Inbound) -> Result<(), End> {
         let (mut next, mut count) = (Some(inbound), 0);
-        let mut rooms = Vec::new();
-        while let Some(Inbound { delivery, reply_to, room }) = next {
-            self.feed(Message::text(delivery.text)).await?;
-            // Exactly one binary message, and nothing in between (protocol.md 5.3).
-            if let Some(body) = delivery.body {
-                self.feed(Message::Binary(body)).await?;
+        let (mut rooms, mut receipts) = (Vec::new(), Vec::new());
+        while let Some(Inbound { delivery, mut reply_to, room }) = next {
+            let mut receipt = reply_to.receipt.take();
+            // Whoever gave a one-way request up was told that nobody has it.
+            if receipt.is_none() || reply_to.settled.try_recv() == Err(TryRecvError::Empty) {
+                receipt.iter_mut().for_each(Receipt::begins);
+                receipts.extend(receipt);
+                self.feed(Message::text(delivery.text)).await?;
+                // Exactly one binary message, and nothing in between (protocol.md 5.3).
+                if let Some(body) = delivery.body {
+                    self.feed(Message::Binary(body)).await?;
+                }
+                rooms.push(room);
+                self.waiting.add(delivery.request_id, reply_to, delivery.one_way);
             }
-            rooms.push(room);
-            self.waiting.add(delivery.request_id, reply_to);
             count += 1;
             next = if count < BATCH { self.channel.lease.inbox.try_recv().ok() } else { None };
         }
         self.flush().await?;
         drop(rooms);
-        self.channel.lease.presence.in_flight(self.waiting.len());
+        receipts.into_iter().for_each(Receipt::ends);
         Ok(())
     }
 
     /// Somebody does not wait any more. If the sender of a request has gone, a listener that wants to know is told.
     async fn ended(&mut self, withdrawn: Option<String>) -> Result<(), End> {
-        self.channel.lease.presence.in_flight(self.waiting.len());
         match withdrawn {
             Some(id) if self.channel.features.has(Features::CANCEL) => {
                 self.write(Message::text(cancel_json(&id))).await
@@ -265,7 +271,6 @@ impl Open {
     fn respond(&mut self, response: Response) {
         let body_follows = response.body;
         let announced = self.waiting.take(&response.request_id).map(|replies| (replies, response));
-        self.channel.lease.presence.in_flight(self.waiting.len());
         if body_follows {
             self.body_follows = Some(announced);
         } else {

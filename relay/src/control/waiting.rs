@@ -23,18 +23,19 @@ pub(super) struct Waiting {
 struct Entry {
     request_id: Option<String>,
     replies: mpsc::Sender<Reply>,
+    one_way: bool,
 }
 
 impl Waiting {
     /// One more, and the id of the request if it is one.
-    pub(super) fn add(&mut self, request_id: Option<String>, reply_to: ReplyTo) {
-        let ReplyTo { replies, settled } = reply_to;
+    pub(super) fn add(&mut self, request_id: Option<String>, reply_to: ReplyTo, one_way: bool) {
+        let ReplyTo { replies, settled, .. } = reply_to;
         let key = self.next;
         self.next += 1;
         if let Some(id) = &request_id {
             self.requests.insert(id.clone(), key);
         }
-        self.entries.insert(key, Entry { request_id, replies });
+        self.entries.insert(key, Entry { request_id, replies, one_way });
         self.endings.push(Ending { key, settled });
     }
 
@@ -44,7 +45,8 @@ impl Waiting {
         Some(self.entries.remove(&key)?.replies)
     }
 
-    /// The next who stops waiting; the id if it was a request that was withdrawn. Never completes while there is nobody. Cancel-safe.
+    /// The next who stops waiting; the id if it was a request that was withdrawn, and not one that nobody waited for. Never completes
+    /// while there is nobody. Cancel-safe.
     pub(super) async fn ended(&mut self) -> Option<String> {
         loop {
             let Some((key, withdrawn)) = poll_fn(|cx| self.endings.poll_next_unpin(cx)).await else {
@@ -55,7 +57,7 @@ impl Waiting {
             if let Some(id) = &entry.request_id {
                 self.requests.remove(id);
             }
-            return entry.request_id.filter(|_| withdrawn);
+            return entry.request_id.filter(|_| withdrawn && !entry.one_way);
         }
     }
 
@@ -64,7 +66,8 @@ impl Waiting {
         !self.requests.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.entries.len()
     }
 }
@@ -94,12 +97,13 @@ mod tests {
     #[test]
     fn only_requests_that_were_withdrawn_unanswered_are_to_be_cancelled() {
         let mut waiting = Waiting::default();
-        let mut add = |id: Option<&str>| {
-            let (reply_to, replies) = Replies::channel();
-            waiting.add(id.map(str::to_owned), reply_to);
+        let mut add = |id: Option<&str>, one_way| {
+            let (reply_to, replies) = Replies::channel(one_way);
+            waiting.add(id.map(str::to_owned), reply_to, one_way);
             replies
         };
-        let [settled, withdrawn, answered, accept] = [add(Some("s")), add(Some("w")), add(Some("a")), add(None)];
+        let [settled, withdrawn, answered] = ["s", "w", "a"].map(|id| add(Some(id), false));
+        let [accept, one_way] = [add(None, false), add(Some("o"), true)];
         assert!(waiting.ended().now_or_never().is_none());
 
         assert!(waiting.take("a").is_some());
@@ -108,6 +112,8 @@ mod tests {
         settled.settle();
         assert_eq!(waiting.ended().now_or_never(), Some(None));
         drop(accept);
+        assert_eq!(waiting.ended().now_or_never(), Some(None));
+        drop(one_way);
         assert_eq!(waiting.ended().now_or_never(), Some(None));
         drop(withdrawn);
         assert_eq!(waiting.ended().now_or_never(), Some(Some("w".to_owned())));

@@ -9,8 +9,8 @@ use hybridrelay::env::{BoxFuture, Env};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{
-    DeliverError, Delivery, Directory, EntityKey, Inbound, Lease, ListenerId, ListenerRecord, Presence, RegisterError,
-    Replies,
+    DeliverError, Delivery, Directory, EntityKey, Inbound, Lease, ListenerId, ListenerRecord, Occupied, Presence,
+    RegisterError, Replies,
 };
 use crate::config::LiveConfig;
 
@@ -41,7 +41,7 @@ struct Listener {
 
 /// The part of a record that changes while the listener is online.
 struct Life {
-    in_flight: AtomicUsize,
+    in_flight: Arc<AtomicUsize>,
     /// Milliseconds after the record's first `last_byte`.
     heard: AtomicU64,
 }
@@ -75,7 +75,7 @@ impl Directory for Embedded {
         let (inbox_tx, inbox) = mpsc::channel(limits.queued_deliveries.max(1));
         let queued_bytes = limits.queued_bytes.min(Semaphore::MAX_PERMITS);
         let (disconnect, disconnected) = watch::channel(false);
-        let life = Arc::new(Life { in_flight: AtomicUsize::new(0), heard: AtomicU64::new(0) });
+        let life = Arc::new(Life { in_flight: Arc::default(), heard: AtomicU64::new(0) });
         let (id, entity, since) = (record.id, record.entity.clone(), record.last_byte);
 
         let mut table = self.table();
@@ -106,12 +106,18 @@ impl Directory for Embedded {
         table.watchers.entry(entity.clone()).or_insert_with(|| watch::Sender::new(count)).subscribe()
     }
 
+    fn occupy(&self, listener: ListenerId) -> Occupied {
+        let in_flight = self.table().listeners.get(&listener).map(|listener| listener.life.in_flight.clone());
+        // One that has just gone cannot be given anything.
+        Occupied::new(in_flight.unwrap_or_default())
+    }
+
     fn deliver(&self, listener: ListenerId, delivery: Delivery) -> BoxFuture<Result<Replies, DeliverError>> {
         let found = self.table().listeners.get(&listener).map(|l| (l.inbox.clone(), l.room.clone(), l.queued_bytes));
         let (env, limit) = (self.env.clone(), self.config.current().timings.queue_full);
         Box::pin(async move {
             let (inbox, room, most) = found.ok_or(DeliverError::Gone)?;
-            let (reply_to, stream) = Replies::channel();
+            let (reply_to, stream) = Replies::channel(delivery.one_way);
             let bytes = u32::try_from(delivery.bytes().min(most)).unwrap_or(u32::MAX);
             let queued = async {
                 // The semaphore is never closed; a listener that goes away closes its inbox.
@@ -153,10 +159,6 @@ impl Presence for Registration {
         let after = at.saturating_duration_since(self.since).as_millis();
         self.life.heard.store(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
-
-    fn in_flight(&self, count: usize) {
-        self.life.in_flight.store(count, Ordering::Relaxed);
-    }
 }
 
 impl Drop for Registration {
@@ -179,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::directory::KeyIdentity;
+    use crate::directory::{Handover, KeyIdentity};
 
     fn directory(edit: impl FnOnce(&mut Config)) -> Embedded {
         let mut config = Config::default();
@@ -205,7 +207,7 @@ mod tests {
     }
 
     fn delivery(length: usize) -> Delivery {
-        Delivery { text: "x".repeat(length), body: None, request_id: None }
+        Delivery { text: "x".repeat(length), body: None, request_id: None, one_way: false }
     }
 
     #[test]
@@ -214,12 +216,46 @@ mod tests {
         let entity = EntityKey::new("n", "hyco");
         let watcher = directory.watch(&entity);
         let lease = directory.register(record(&directory, 1)).expect("room");
-        lease.presence.in_flight(3);
         assert_eq!(*watcher.borrow(), 1);
-        assert_eq!(directory.listeners(&entity)[0].in_flight, 3);
         drop(lease);
         assert_eq!(*watcher.borrow(), 0);
         assert!(directory.listeners(&entity).is_empty());
+    }
+
+    #[test]
+    fn a_listener_is_as_busy_as_there_are_those_who_occupy_it_and_they_may_outlive_it() {
+        let directory = directory(|_| {});
+        let entity = EntityKey::new("n", "hyco");
+        let in_flight = || directory.listeners(&entity)[0].in_flight;
+        let lease = directory.register(record(&directory, 1)).expect("room");
+        let (first, second) = (directory.occupy(ListenerId(1)), directory.occupy(ListenerId(1)));
+        assert_eq!(in_flight(), 2);
+        drop(first);
+        assert_eq!(in_flight(), 1);
+        drop(lease);
+        let _again = directory.register(record(&directory, 1)).expect("room");
+        drop((second, directory.occupy(ListenerId(2))));
+        assert_eq!(in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_one_way_delivery_tells_how_far_it_has_come() {
+        let directory = directory(|_| {});
+        for expected in [Handover::Nothing, Handover::InPart, Handover::Whole] {
+            let mut lease = directory.register(record(&directory, 1)).expect("room");
+            let one_way = Delivery { one_way: true, ..delivery(1) };
+            let mut replies = directory.deliver(ListenerId(1), one_way).await.expect("room");
+            if expected != Handover::Nothing {
+                let inbound = lease.inbox.recv().await.expect("it is queued");
+                let mut receipt = inbound.reply_to.receipt.expect("it is one-way");
+                receipt.begins();
+                if expected == Handover::Whole {
+                    receipt.ends();
+                }
+            }
+            drop(lease);
+            assert_eq!(replies.handed_over().await, expected);
+        }
     }
 
     #[test]

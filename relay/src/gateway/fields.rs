@@ -23,6 +23,7 @@ pub(crate) fn to_listener(sent: &HeaderMap, authorization: bool, version: Versio
         let consumed = name == headers::SERVICE_BUS_AUTHORIZATION
             || name == headers::ALLOWED_LISTENERS
             || name == headers::DISALLOWED_LISTENERS
+            || name == headers::RELAY_DELIVERY
             || name == header::EXPECT
             || name == header::CONTENT_LENGTH
             || (authorization && name == header::AUTHORIZATION);
@@ -55,7 +56,7 @@ pub(crate) fn to_sender(given: HeaderMap, length: bool, host: &str) -> HeaderMap
                     fields.append(header::SET_COOKIE, cookie);
                 }
             }
-        } else if !is_hop_by_hop(name, &named) {
+        } else if name != headers::RELAY_DELIVERY && !is_hop_by_hop(name, &named) {
             fields.append(name.clone(), value.clone());
         }
     }
@@ -148,6 +149,7 @@ mod tests {
             ("servicebusauthorization", "token"),
             ("microsoft-relay-allowedlisteners", "x"),
             ("microsoft-relay-disallowedlisteners", "x"),
+            ("relay-delivery", "one-way"),
             ("host", "relay.example.net:8443"),
             ("authorization", "Basic eDp5"),
             ("x-forwarded-for", "203.0.113.7"),
@@ -173,6 +175,7 @@ mod tests {
         given.extend(fields(&[
             ("content-length", "5"),
             ("date", "yesterday"),
+            ("relay-delivery", "one-way"),
             ("server", "mine"),
             ("etag", "\"a, b\""),
         ]));

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use hybridrelay::EntityPath;
+use hybridrelay::protocol::headers::{ONE_WAY, RELAY_DELIVERY};
 use hybridrelay::protocol::uri::request_address;
 use hybridrelay::protocol::{Features, Request};
 
@@ -24,7 +25,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn new(visit: &Visit, admitted: &Admitted, host: &str) -> Self {
+    /// `one_way` tells the listener that nobody waits for its answer.
+    pub(super) fn new(visit: &Visit, admitted: &Admitted, host: &str, one_way: bool) -> Self {
         let request = &visit.request;
         let mut headers = fields::to_listener(request.headers(), admitted.used_authorization, request.version(), host);
         if !headers.contains_key(http::header::HOST)
@@ -32,6 +34,9 @@ impl Asked {
         {
             // HTTP/2 has it in `:authority`.
             headers.insert(http::header::HOST, host);
+        }
+        if one_way {
+            headers.insert(RELAY_DELIVERY, HeaderValue::from_static(ONE_WAY));
         }
         Self {
             method: request.method().clone(),

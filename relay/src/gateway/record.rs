@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use http::Method;
 
+use crate::directory::Occupied;
 use crate::limits::{Permit, Throttle};
 use crate::node::{Counted, Node};
 use crate::observe::{Active, Detail, Meter, Operation, Origin};
@@ -22,10 +23,16 @@ pub(super) struct Record {
     outcome: Outcome,
     /// Its places among the connections and the requests in flight.
     _places: [Permit; 2],
-    /// Its place among the requests of one listener.
-    _at_listener: Option<Permit>,
+    at_listener: Option<AtListener>,
     _active: Active,
     _busy: Counted,
+}
+
+/// What a request takes up at one listener.
+pub(super) struct AtListener {
+    /// Its place among the listener's requests.
+    pub(super) _place: Permit,
+    pub(super) _occupied: Occupied,
 }
 
 /// How a request ended.
@@ -36,6 +43,8 @@ pub(super) enum Outcome {
     /// The listener's answer was cut off.
     ListenerGone,
     Completed,
+    /// Its sender waited for no answer, and a listener has it.
+    OneWay,
     Refused,
 }
 
@@ -73,7 +82,7 @@ impl Record {
             status: None,
             outcome: Outcome::SenderGone,
             _places: places,
-            _at_listener: None,
+            at_listener: None,
             _active: active,
             _busy: node.busy.enter(),
         }
@@ -83,9 +92,14 @@ impl Record {
         &self.moved
     }
 
-    /// Takes a place at a listener, instead of the one at another before.
-    pub(super) fn at_listener(&mut self, place: Permit) {
-        self._at_listener = Some(place);
+    /// Goes to a listener, instead of the one before.
+    pub(super) fn at_listener(&mut self, place: AtListener) {
+        self.at_listener = Some(place);
+    }
+
+    /// What it takes up at its listener, where that goes on longer.
+    pub(super) fn leave_listener(&mut self) -> Option<AtListener> {
+        self.at_listener.take()
     }
 
     pub(super) fn answered(&mut self, status: u16) {
@@ -129,7 +143,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let operation = match self.outcome {
             Outcome::Refused => return,
-            Outcome::Completed => Operation::ListenerReturningHttpResponse,
+            Outcome::Completed | Outcome::OneWay => Operation::ListenerReturningHttpResponse,
             Outcome::SenderGone | Outcome::ListenerGone => Operation::ListenerReturningHttpResponseFailed,
         };
         let detail = Detail::Request {
@@ -152,6 +166,7 @@ impl Outcome {
             Self::SenderGone => "sender_gone",
             Self::ListenerGone => "listener_gone",
             Self::Completed => "completed",
+            Self::OneWay => "one_way",
             Self::Refused => "refused",
         }
     }

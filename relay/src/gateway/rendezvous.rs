@@ -16,13 +16,16 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use super::exchange::Payload;
 use super::frames::{Outbox, Patience, Piece, Reader, Writer};
 use super::outlet::{Outlet, ReplyOrSettle};
-use super::record::Moved;
+use super::record::{AtListener, Moved};
 use super::response::{Chunk, Head, Source, is_bodyless};
 use crate::directory::{Replies, Reply};
 use crate::namespace::HttpSettings;
 use crate::node::Node;
 use crate::refusal::{Reason, Refusal};
 use crate::rendezvous::{Ending, PendingLeg, upgraded};
+
+/// The longest frame of a body that is here: each is progress.
+const PIECE: usize = 64 << 10;
 
 /// What a listener fetches at the rendezvous.
 pub(super) struct Upload {
@@ -40,6 +43,11 @@ pub(super) struct Task {
     pub(super) moved: Arc<Moved>,
     /// Ends the request with the hybrid connection or the relay.
     pub(super) endings: watch::Receiver<Option<Ending>>,
+    /// Nobody wants the response: it is read, as long as a response may take to begin, and dropped.
+    pub(super) one_way: bool,
+    /// Turns true when the listener has been given the whole request.
+    pub(super) delivered: watch::Sender<bool>,
+    pub(super) _held: Option<AtListener>,
 }
 
 /// How the rendezvous ends.
@@ -53,8 +61,22 @@ enum End {
 }
 
 impl Task {
-    /// Carries a request from the listener's dial to the end of the response. `upload` is what the listener has not been given yet.
-    pub(super) async fn carry(
+    /// Carries a request in the background. `upload` is what the listener has not been given yet. Returns where the head of the response
+    /// comes; whoever lets go of that has gone.
+    pub(super) fn start(
+        self,
+        leg: PendingLeg,
+        upload: Option<Upload>,
+        replies: Replies,
+    ) -> oneshot::Receiver<Result<Head, Refusal>> {
+        let (head, answered) = oneshot::channel();
+        let node = self.node.clone();
+        node.spawn(self.carry(leg, upload, replies, head));
+        answered
+    }
+
+    /// Carries a request from the listener's dial to the end of the response.
+    async fn carry(
         self,
         leg: PendingLeg,
         upload: Option<Upload>,
@@ -112,14 +134,14 @@ impl Task {
     ) -> End {
         let outbox = Outbox::default();
         let answered = AtomicBool::new(false);
-        let (delivered, delivery) = watch::channel(upload.is_none());
-        let download = self.download(reader, &outbox, replies, delivery, &answered, outlet);
+        self.delivered.send_replace(upload.is_none());
+        let download = self.download(reader, &outbox, replies, &answered, outlet);
         let uploading = async {
             if let Some(upload) = upload {
                 if let Err(end) = self.upload(writer, upload, &answered).await {
                     return end;
                 }
-                delivered.send_replace(true);
+                self.delivered.send_replace(true);
             }
             pending().await
         };
@@ -128,11 +150,19 @@ impl Task {
             // Where nothing can be written there is nothing to be read either: that will show.
             pending::<End>().await
         };
+        let enough = async {
+            if !self.one_way {
+                return pending().await;
+            }
+            self.response_is_due().await;
+            End::Done
+        };
         tokio::select! {
             biased;
             end = download => end,
             end = uploading => end,
             end = keeping => end,
+            end = enough => end,
         }
     }
 
@@ -142,10 +172,7 @@ impl Task {
         self.write(writer, OpCode::Text, true, text.into(), answered).await?;
         let (mut body, length) = match body {
             Payload::None => return Ok(()),
-            Payload::Whole(body) => {
-                self.moved.to_listener(&self.node, body.len()).await;
-                return self.write(writer, OpCode::Binary, true, body, answered).await;
-            }
+            Payload::Whole(body) => return self.upload_whole(writer, body, answered).await,
             Payload::Streamed { body, length } => (body, length),
         };
         let (mut sent, mut opcode) = (0, OpCode::Binary);
@@ -177,6 +204,19 @@ impl Task {
         self.write(writer, opcode, true, Bytes::new(), answered).await
     }
 
+    async fn upload_whole(&self, writer: &Mutex<Writer>, mut body: Bytes, answered: &AtomicBool) -> Result<(), End> {
+        let mut opcode = OpCode::Binary;
+        loop {
+            let piece = body.split_to(body.len().min(PIECE));
+            self.moved.to_listener(&self.node, piece.len()).await;
+            self.write(writer, opcode, body.is_empty(), piece, answered).await?;
+            if body.is_empty() {
+                return Ok(());
+            }
+            opcode = OpCode::Continuation;
+        }
+    }
+
     async fn write(
         &self,
         writer: &Mutex<Writer>,
@@ -205,11 +245,10 @@ impl Task {
         reader: &mut Reader,
         outbox: &Outbox,
         replies: Replies,
-        delivery: watch::Receiver<bool>,
         answered: &AtomicBool,
         outlet: &mut Outlet,
     ) -> End {
-        let response = match self.head(reader, outbox, replies, delivery, outlet).await {
+        let response = match self.head(reader, outbox, replies, outlet).await {
             Ok(Ok(response)) => response,
             Ok(Err(reply)) => {
                 outlet.head(Head::from(reply));
@@ -218,7 +257,7 @@ impl Task {
             Err(end) => return end,
         };
         answered.store(true, Ordering::Relaxed);
-        let (body, bodyless) = (response.body, is_bodyless(&self.method, response.status_code));
+        let (body, bodyless) = (response.body, self.one_way || is_bodyless(&self.method, response.status_code));
         let mut source = Source::Whole(Bytes::new());
         if body && !bodyless {
             let (chunks, stream) = mpsc::channel(1);
@@ -237,14 +276,9 @@ impl Task {
         reader: &mut Reader,
         outbox: &Outbox,
         replies: Replies,
-        mut delivery: watch::Receiver<bool>,
         outlet: &mut Outlet,
     ) -> Result<Result<protocol::Response, Reply>, End> {
-        let too_late = async {
-            // The other end lives as long as this.
-            let _ = delivery.wait_for(|delivered| *delivered).await;
-            self.node.env.sleep(self.settings.response_timeout).await;
-        };
+        let too_late = self.response_is_due();
         tokio::pin!(too_late);
         let mut replies = ReplyOrSettle::new(replies);
         let mut text = Vec::new();
@@ -277,6 +311,13 @@ impl Task {
                 Piece::Broken(error) => return Err(bad_response(VIOLATION, error.close_code())),
             }
         }
+    }
+
+    /// Completes when the listener has had the whole request for as long as its response may take to begin.
+    async fn response_is_due(&self) {
+        // The other end lives as long as this.
+        let _ = self.delivered.subscribe().wait_for(|delivered| *delivered).await;
+        self.node.env.sleep(self.settings.response_timeout).await;
     }
 
     fn parse(&self, text: &[u8]) -> Result<protocol::Response, End> {

@@ -31,6 +31,16 @@ pub(crate) struct RuleKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct AddressBlock(IpAddr);
 
+impl AddressBlock {
+    /// Its bytes.
+    pub(crate) fn octets(self) -> Vec<u8> {
+        match self.0 {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        }
+    }
+}
+
 /// Whom a listener or a relayed connection is charged to.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {

@@ -25,6 +25,16 @@ pub(crate) enum Answer {
     Rejected(Rejection),
 }
 
+impl Answer {
+    /// The side that the listener dialled with, if it did not refuse.
+    pub(crate) fn accepted(self) -> Option<PendingLeg> {
+        match self {
+            Self::Accepted(leg) => Some(leg),
+            Self::Rejected(_) => None,
+        }
+    }
+}
+
 /// Where an invited listener's leg goes: to the one sender that waits for it, or, later, into a hub.
 pub(crate) trait Junction: Send + Sync {
     /// The sub-protocol for a listener that offers these (protocol.md 4.3).

@@ -97,7 +97,7 @@ async fn who_gets_in(day: &mut Day, relay: &LocalRelay, door: &Door) {
         for answer in again.iter().chain([&sender, &answer]) {
             day.answer(answer);
         }
-        day.show(&Delivery { text: format!("sb-hc-ticket={ticket}"), body: None, request_id: None });
+        day.show(&Delivery { text: format!("sb-hc-ticket={ticket}"), body: None, request_id: None, one_way: false });
         let mut response_headers = http::HeaderMap::new();
         response_headers.insert("set-cookie", ticket.parse().expect("a header value"));
         let response = Response {
