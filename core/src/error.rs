@@ -42,7 +42,7 @@ pub enum ErrorKind {
     StreamInUse = 14,
     /// The relay does not offer the feature that the call needs; the message names it.
     Unsupported = 15,
-    /// A message is longer than the configured limit.
+    /// A message is longer than the configured limit, here or at the relay (413).
     MessageTooLarge = 16,
     /// A fault of this library. Please report it.
     Internal = 17,
@@ -196,6 +196,11 @@ impl Error {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidArgument, message)
+    }
+
+    /// The same of another kind that is no more worth a retry.
+    pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
+        self.edit(|d| d.kind = kind)
     }
 
     /// Adds the HTTP status of the refusal; 5xx is retryable (protocol.md 8.4).

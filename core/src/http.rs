@@ -8,6 +8,7 @@ mod client;
 
 mod head;
 mod intake;
+mod one_way;
 mod rendezvous;
 mod request;
 mod responder;
@@ -24,6 +25,7 @@ pub(crate) use client::HttpClient;
 pub(crate) use head::Target;
 pub use head::{Mount, ReasonPhrase, RemoteAddr};
 pub(crate) use intake::Intake;
+pub use one_way::OneWay;
 pub use request::IncomingRequest;
 pub use responder::{Responder, ResponseWriter};
 #[cfg(feature = "tower")]

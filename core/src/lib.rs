@@ -69,7 +69,9 @@ pub mod ws;
 
 #[cfg(feature = "tower")]
 pub use self::http::Serve;
-pub use self::http::{Body, Cancellation, IncomingRequest, Mount, ReasonPhrase, RemoteAddr, Responder, ResponseWriter};
+pub use self::http::{
+    Body, Cancellation, IncomingRequest, Mount, OneWay, ReasonPhrase, RemoteAddr, Responder, ResponseWriter,
+};
 pub use address::{EntityPath, RelayAddress};
 pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter, Message};
 pub use connection_string::ConnectionString;

@@ -10,7 +10,7 @@ use http::HeaderValue;
 
 use crate::address::{EntityPath, RelayAddress};
 use crate::dial::DialError;
-use crate::http::{Body, HttpClient};
+use crate::http::{Body, HttpClient, OneWay};
 use crate::link::WebSocketLink;
 use crate::listener::USER_AGENT;
 use crate::options::{Checked, Options, Target, header_map, shared_options};
@@ -66,11 +66,27 @@ impl Sender {
     /// # Errors
     ///
     /// What the relay itself refused, and not the listener: `NoListeners`, `EndpointNotFound`, `Unauthorized`, `Timeout`, `ServerBusy`,
-    /// `Rejected` for others. `ConnectionLost` if the connection broke before the response, also when the listener was lost; `Network`
+    /// `MessageTooLarge` for a body, `Rejected` for others. `ConnectionLost` if the connection broke before the response, also when the listener was lost; `Network`
     /// and `Tls` if the relay cannot be reached; `InvalidArgument` for a URI with a host, or the method CONNECT; the error of a body
     /// that broke off.
     pub async fn request<B: Into<Body>>(&self, request: http::Request<B>) -> Result<http::Response<Body>> {
         self.http.request(request.map(Into::into)).await
+    }
+
+    /// Sends an HTTP request for whose answer nobody waits. Returns as soon as one listener has been handed all of it, or at a hybrid
+    /// connection for events every listener that is online; what it answers goes nowhere.
+    ///
+    /// The URI and the options are those of [`request`](Self::request). The body is taken in by the relay before anything is delivered,
+    /// and may be 64 KiB long unless the hybrid connection allows more (`one_way_max`). The relay keeps nothing: a listener that takes the
+    /// request and dies has lost it. Dropping the future before it completes may or may not withdraw the request.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` behind a relay that knows no one-way requests, such as Azure Relay: a listener has got it as an ordinary request.
+    /// `MessageTooLarge` for a body that is too long; nothing was delivered then, nor with `NoListeners` and `ServerBusy`. With `Timeout`,
+    /// `ConnectionLost` and `Rejected` a listener may have it. Otherwise as [`request`](Self::request).
+    pub async fn send_one_way<B: Into<Body>>(&self, request: http::Request<B>) -> Result<OneWay> {
+        self.http.one_way(request.map(Into::into)).await
     }
 
     /// The relay's address.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::body::Body;
 use super::head::ReasonPhrase;
+use super::one_way::OneWay;
 use crate::dial::HttpConnector;
 use crate::listener::USER_AGENT;
 use crate::options::Checked;
@@ -47,9 +48,27 @@ impl HttpClient {
 
     pub(crate) async fn request(&self, request: Request<Body>) -> Result<Response<Body>> {
         let request = self.prepare(request).await?;
+        self.send(request).await.map(from_listener)
+    }
+
+    /// Sends a request of which only the relay's own answer counts.
+    pub(crate) async fn one_way(&self, request: Request<Body>) -> Result<OneWay> {
+        let mut request = self.prepare(request).await?;
+        request.headers_mut().insert(headers::RELAY_DELIVERY, HeaderValue::from_static(headers::ONE_WAY));
+        let response = self.send(request).await?;
+        OneWay::read(response.status(), response.headers()).ok_or_else(|| {
+            let (entity, authority) = (&self.checked.entity, self.checked.address.authority());
+            let what = format!("the relay at {authority} does not know one-way requests");
+            let hint = "send ordinary requests through this relay";
+            Error::new(ErrorKind::Unsupported, format!("{what}; a listener of '{entity}' has answered this one"))
+                .with_hint(hint)
+        })
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>> {
         let client = self.pool.client(request.uri()).await?;
         let response = client.request(request).await.map_err(|error| self.failed(error))?;
-        if self.is_relays(&response) { Err(self.refused(response).await) } else { Ok(from_listener(response)) }
+        if self.is_relays(&response) { Err(self.refused(response).await) } else { Ok(response) }
     }
 
     /// Makes what the program wants a request to the relay.
@@ -136,7 +155,8 @@ impl HttpClient {
         {
             tokens.forget();
         }
-        error
+        // Of the relay itself; a listener's stays an answer.
+        if parts.status == StatusCode::PAYLOAD_TOO_LARGE { error.with_kind(ErrorKind::MessageTooLarge) } else { error }
     }
 
     fn failed(&self, error: hyper_util::client::legacy::Error) -> Error {

@@ -10,13 +10,15 @@ use super::answer::Answer;
 use super::body::Body;
 use super::cancellation::Cancellation;
 use super::head::{Mount, RemoteAddr, Target};
+use super::one_way::is_one_way;
 use super::responder::Responder;
 use crate::protocol;
 use crate::{EntityPath, Error, Result};
 
 /// A sender's HTTP request. Take it apart and answer it.
 ///
-/// Dropping it whole answers 501: the program does not serve requests. A [`Responder`] that is dropped answers 500.
+/// Dropping it whole answers 501: the program does not serve requests. A [`Responder`] that is dropped answers 500, unless the request
+/// [is one-way](Self::is_one_way).
 pub struct IncomingRequest {
     /// Boxed, so that a queue of senders is not made of the largest of them.
     request: Box<Request<Body>>,
@@ -58,6 +60,12 @@ impl IncomingRequest {
         self.request.headers()
     }
 
+    /// Whether nobody waits for the answer, since the sender was told that this request is handed over: it may be answered all the
+    /// same, but need not be. Only our relay tells (protocol.md 5.10); behind others this is false.
+    pub fn is_one_way(&self) -> bool {
+        self.responder.is_one_way()
+    }
+
     /// The sender's address as the relay saw it.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.request.extensions().get::<RemoteAddr>().map(|remote| remote.0)
@@ -95,6 +103,8 @@ impl IncomingRequest {
         entity: &EntityPath,
     ) -> Result<Self, Box<(Error, Answer)>> {
         let target = Target::parse(&head.target, entity);
+        // A relay that knows none of our features passes on whatever a sender has written.
+        let one_way = !answer.features.is_empty() && is_one_way(&head.headers);
         let uri = match target.uri() {
             Ok(uri) => uri,
             Err(error) => return Err(Box::new((error, answer))),
@@ -109,7 +119,7 @@ impl IncomingRequest {
         if let Some(remote) = head.remote {
             extensions.insert(RemoteAddr(remote));
         }
-        Ok(Self { request: Box::new(request), target, responder: Responder::new(answer) })
+        Ok(Self { request: Box::new(request), target, responder: Responder::new(answer, one_way) })
     }
 }
 

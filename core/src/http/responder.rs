@@ -25,21 +25,26 @@ const PATIENCE: Duration = Duration::from_millis(10);
 /// The same for a body that is known to be short.
 const PATIENCE_WITH_SHORT: Duration = Duration::from_secs(1);
 
-/// What answers one request. Dropping it unanswered answers 500.
+/// What answers one request. Dropping it unanswered answers 500; of a one-way request it may be dropped, since its answer goes nowhere.
 pub struct Responder {
     answer: Option<Answer>,
     /// The status and text for a drop.
     unanswered: (u16, &'static str),
+    /// Nobody waits for the answer.
+    one_way: bool,
 }
 
 impl Responder {
-    pub(super) fn new(answer: Answer) -> Self {
-        Self { answer: Some(answer), unanswered: (501, "The listener does not answer HTTP requests") }
+    pub(super) fn new(answer: Answer, one_way: bool) -> Self {
+        Self { answer: Some(answer), unanswered: (501, "The listener does not answer HTTP requests"), one_way }
     }
 
     /// The program has taken the request on.
     pub(super) fn taken(mut self) -> Self {
-        self.unanswered = (500, "The listener dropped the request unanswered");
+        self.unanswered = match self.one_way {
+            true => (202, "The listener has taken the request"),
+            false => (500, "The listener dropped the request unanswered"),
+        };
         self
     }
 
@@ -78,6 +83,11 @@ impl Responder {
         Ok(ResponseWriter { answer, head, buffer: BytesMut::new(), rendezvous: None })
     }
 
+    /// Whether the answer goes nowhere; see [`IncomingRequest::is_one_way`](crate::IncomingRequest::is_one_way).
+    pub fn is_one_way(&self) -> bool {
+        self.one_way
+    }
+
     /// Tells when the sender has gone.
     pub fn cancellation(&self) -> Cancellation {
         self.answer().fate.cancellation()
@@ -103,7 +113,9 @@ impl Drop for Responder {
     fn drop(&mut self) {
         if let Some(answer) = self.answer.take().filter(|answer| !answer.fate.cancellation().is_cancelled()) {
             let (status, text) = self.unanswered;
-            tracing::warn!(tracking_id = answer.request_id, status, "a request was dropped unanswered");
+            if status != 202 {
+                tracing::warn!(tracking_id = answer.request_id, status, "a request was dropped unanswered");
+            }
             answer.refuse_later(status, text);
         }
     }
