@@ -10,6 +10,7 @@ mod fields;
 mod hosts;
 mod http2;
 mod limits;
+mod one_way;
 mod reuse;
 mod sizes;
 mod smuggling;

@@ -17,7 +17,7 @@ use super::common::LIMIT;
 use super::round::{answer, pair};
 
 /// A listener in a process of its own that answers nothing, or only the beginning.
-async fn holding(relay: &LocalRelay) -> Program {
+pub(crate) async fn holding(relay: &LocalRelay) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_request-listener"));
     command.env("HYBRIDRELAY_CONNECTION_STRING", relay.connection_string(HYCO));
     let program = Program::start("request-listener", &mut command);

@@ -11,5 +11,6 @@ mod events;
 mod forward;
 mod lost;
 mod many;
+mod one_way;
 mod round;
 mod slow;
