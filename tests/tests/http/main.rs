@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod cancel;
+mod choice;
 mod common;
 mod cors;
 mod errors;
