@@ -4,8 +4,10 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
+use http::Request;
+use hybridrelay_relay::{Entity, HttpSettings};
 use hybridrelay_tests::payload::sha256;
-use hybridrelay_tests::program::Program;
+use hybridrelay_tests::program::{Program, patiently};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -67,6 +69,34 @@ async fn hyco_https_answers_without_a_body_and_goes_on() {
     }
     let got = curl(&relay, &files, "/x?status=418&reason=Short%20and%20stout", "--http1.1", None).await;
     assert!(got.head.starts_with("HTTP/1.1 418 Short and stout\r\n"), "{}", got.head);
+    listening.finish().await;
+}
+
+#[tokio::test]
+async fn one_way_requests_reach_hyco_https_and_what_it_answers_goes_nowhere() {
+    let relay = TestRelay::start().await;
+    let mut http = HttpSettings::default();
+    http.one_way_max = 1 << 20;
+    let entity = Entity::new(ENTITY.parse().expect("a path")).with_http(http);
+    assert!(relay.local().store().put_entity(relay.local().namespace(), entity));
+    let listening = listening(&relay).await;
+    let sender = relay.sender();
+    // It answers with what it got: from 64 KiB on at a rendezvous, which must be open for it.
+    for size in SIZES {
+        for path in ["/echo", "/echo?pieces", "/x?status=500", "/x?status=204"] {
+            let body: Vec<u8> = (0..251).cycle().take(size).collect();
+            let request = Request::post(path).body(body.clone()).expect("a request");
+            let sent = patiently("a listener to take it", sender.send_one_way(request)).await.expect("it is online");
+            assert_eq!(sent.listeners(), 1);
+            let asked = listening.expect("request").await;
+            assert_eq!((&asked["size"], &asked["sha256"]), (&json!(size), &json!(sha256(&body))), "{size} {path}");
+            assert_eq!(asked["headers"]["relay-delivery"], "one-way");
+        }
+    }
+    // Its channel is as good as new.
+    let request = Request::post("/echo").body("and back").expect("a request");
+    let response = patiently("an answer", sender.request(request)).await.expect("it is online");
+    assert_eq!(response.into_body().bytes(99).await.expect("a whole body"), "and back");
     listening.finish().await;
 }
 

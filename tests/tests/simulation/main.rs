@@ -2,9 +2,11 @@
 #![allow(clippy::disallowed_methods)]
 
 mod accepting;
+mod choice;
 mod closing;
 mod half_close;
 mod network;
+mod one_way;
 mod proxy;
 mod raw;
 mod reconnect;
