@@ -9,6 +9,7 @@ use crate::expose::ExposeArguments;
 use crate::listen::ListenArguments;
 use crate::manual::{CompletionsArguments, ManArguments};
 use crate::request::RequestArguments;
+use crate::send::SendArguments;
 use crate::serve::ServeArguments;
 use crate::token::TokenArguments;
 
@@ -21,6 +22,7 @@ Examples:
   hybridrelay connect hello            talk to it, like netcat
   hybridrelay expose web 8080          let others reach http://localhost:8080
   hybridrelay request web/orders/7     ask it
+  hybridrelay send web/jobs -d 7       tell it, and wait for no answer
   hybridrelay listen ssh --exec 'nc localhost 22'
   ssh -o ProxyCommand='hybridrelay connect ssh' me@there
 
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Expose(ExposeArguments),
     /// Send an HTTP request to a listener
     Request(RequestArguments),
+    /// Hand an HTTP request to a listener without waiting for its answer
+    Send(SendArguments),
     /// Make or check access tokens
     Token(TokenArguments),
     /// Show a relay, a listener and a sender at work on this machine

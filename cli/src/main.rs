@@ -19,6 +19,7 @@ mod manual;
 mod online;
 mod relay;
 mod request;
+mod send;
 mod serve;
 mod signals;
 mod state;
@@ -70,6 +71,7 @@ fn run(arguments: Arguments, console: &mut Console) -> Result<(), Failure> {
             Command::Connect(arguments) => connect::run(arguments, console).await,
             Command::Expose(arguments) => expose::run(arguments, console).await,
             Command::Request(arguments) => request::run(arguments, console).await,
+            Command::Send(arguments) => send::run(arguments, console).await,
             Command::Token(arguments) => token::run(arguments),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Completions(arguments) => manual::completions(&arguments),

@@ -16,7 +16,7 @@ use crate::relay::{RelayArguments, Route, refuse_connection_string};
 
 mod data;
 
-use data::Data;
+pub(crate) use data::Data;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,26 +71,10 @@ pub(crate) struct RequestArguments {
 }
 
 pub(crate) async fn run(arguments: RequestArguments, console: Console) -> Result<(), Failure> {
-    let (named, destination) = match &arguments.what[..] {
-        [destination] => (None, destination),
-        [method, destination] => (Some(parse_method(method)?), destination),
-        _ => return Err(Failure::usage("give one hybrid connection, and at most one method in front of it")),
-    };
-    refuse_connection_string(destination)?;
-    let route = arguments.relay.resolve()?;
-    let destination = Destination::parse_for_request(destination, route.relay.address().entity())?;
-    let target = target(&destination)?;
-    let method = named.unwrap_or(if arguments.data.is_some() { Method::POST } else { Method::GET });
-    let (body, length) = match &arguments.data {
-        Some(data) => data.open().await?,
-        None => (Body::empty(), None),
-    };
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = target;
-    if let Some(length) = length {
-        request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-    }
+    let RequestArguments { what, data, .. } = &arguments;
+    let method = if data.is_some() { Method::POST } else { Method::GET };
+    let prepared = Prepared::new(what, data.as_ref(), method, &arguments.relay).await?;
+    let Prepared { route, destination, request } = prepared;
     let exchange = Exchange { route: &route, destination: &destination };
     let sender = route.sender(&destination.entity).build()?;
     let response = sender.request(request).await.map_err(|error| exchange.failure(error))?;
@@ -105,6 +89,44 @@ pub(crate) async fn run(arguments: RequestArguments, console: Console) -> Result
         return Err(Failure::new(Exit::Failed, "Status", format!("the answer is {described}")));
     }
     Ok(())
+}
+
+/// A request, and the way to whoever is asked.
+pub(crate) struct Prepared {
+    pub(crate) route: Route,
+    pub(crate) destination: Destination,
+    pub(crate) request: Request<Body>,
+}
+
+impl Prepared {
+    /// Puts a request together from `[METHOD] ENTITY[/path][?query]` and its data.
+    pub(crate) async fn new(
+        what: &[String],
+        data: Option<&Data>,
+        method: Method,
+        relay: &RelayArguments,
+    ) -> Result<Self, Failure> {
+        let (named, destination) = match what {
+            [destination] => (None, destination),
+            [method, destination] => (Some(parse_method(method)?), destination),
+            _ => return Err(Failure::usage("give one hybrid connection, and at most one method in front of it")),
+        };
+        refuse_connection_string(destination)?;
+        let route = relay.resolve()?;
+        let destination = Destination::parse_for_request(destination, route.relay.address().entity())?;
+        let target = target(&destination)?;
+        let (body, length) = match data {
+            Some(data) => data.open().await?,
+            None => (Body::empty(), None),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = named.unwrap_or(method);
+        *request.uri_mut() = target;
+        if let Some(length) = length {
+            request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        Ok(Self { route, destination, request })
+    }
 }
 
 /// One request and what it was about.

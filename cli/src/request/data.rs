@@ -17,7 +17,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// The argument of `--data`. Not `Debug`: it may hold secrets.
 #[derive(Clone)]
-pub(super) enum Data {
+pub(crate) enum Data {
     Text(String),
     File(PathBuf),
     Input,

@@ -13,6 +13,7 @@ mod manual;
 mod reload;
 mod request;
 mod secrets;
+mod send;
 mod serve;
 mod serve_file;
 mod signals;
