@@ -24,7 +24,8 @@
 //! ```
 //!
 //! HTTP requests are relayed as well: a listener answers an [`Incoming::Request`], or serves a whole application with
-//! [`Listener::forward`] and, with the feature `tower`, `Listener::serve`; a sender asks with [`Sender::request`].
+//! [`Listener::forward`] and, with the feature `tower`, `Listener::serve`; a sender asks with [`Sender::request`], or with
+//! [`Sender::send_one_way`] where it wants no answer.
 //!
 //! ```no_run
 //! # async fn example(listener: hybridrelay::Listener, sender: hybridrelay::Sender) -> hybridrelay::Result<()> {

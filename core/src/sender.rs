@@ -78,7 +78,7 @@ impl Sender {
     ///
     /// The URI and the options are those of [`request`](Self::request). The body is taken in by the relay before anything is delivered,
     /// and may be 64 KiB long unless the hybrid connection allows more (`one_way_max`). The relay keeps nothing: a listener that takes the
-    /// request and dies has lost it. Dropping the future before it completes may or may not withdraw the request.
+    /// request and dies, or has more than its `max_concurrent` unanswered, has lost it. Dropping the future before it completes may or may not withdraw the request.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use crate::namespace::{Entity, HttpSettings, NoListener, Right};
 use crate::node::Node;
 use crate::observe::Party;
 use crate::refusal::{Reason, Refusal};
-use crate::rendezvous::{Preference, choose};
+use crate::rendezvous::{Preference, choice};
 
 mod cors;
 mod exchange;
@@ -55,7 +55,7 @@ pub(crate) async fn request(node: &Arc<Node>, visit: Visit, cors: Option<&Cors>)
     }
     check(&visit.request, &visit.target.path, settings)?;
     // Before the body is asked for: who is told to go on with it should be heard.
-    choose(node, &admitted.entity, &admitted.preference, &[]).map_err(|refusal| no_listener(refusal, settings))?;
+    choice::check(node, &admitted.entity, &admitted.preference).map_err(|refusal| no_listener(refusal, settings))?;
 
     let host = match host_of(&visit.authority) {
         "" => visit.namespace.clone(),

@@ -21,7 +21,7 @@ use crate::node::{Counted, Node};
 use crate::observe::{Detail, EntityMetrics, Operation, Origin, Party};
 use crate::refusal::{Reason, Refusal, set_reason, set_tracking_id};
 
-mod choice;
+pub(crate) mod choice;
 mod dial;
 mod junction;
 mod pump;

@@ -58,7 +58,8 @@ pub struct Limits {
     /// HTTP requests in flight per hybrid connection, from their admission to the end of the response: 20 000. More are refused with
     /// 503. Each is a relayed connection, too, and counts among those.
     pub requests_per_entity: usize,
-    /// The same per listener: 10 000. Other listeners are asked first.
+    /// The same per listener: 10 000. Other listeners are asked first. A one-way request counts until the listener has answered it, or has
+    /// had the time for that.
     pub requests_per_listener: usize,
 
     /// New relayed connections in a second per namespace: no limit. More are refused with 503 and `Retry-After`. As many may come at

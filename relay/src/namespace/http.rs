@@ -20,7 +20,7 @@ pub struct HttpSettings {
     pub cors: Vec<String>,
     /// Which requests are one-way.
     pub one_way: OneWay,
-    /// The longest body of a one-way request in bytes: 64 KiB. Larger ones get 413.
+    /// The longest body of a one-way request in bytes: 64 KiB. Larger ones get 413. The relay holds it until it is handed over.
     pub one_way_max: u64,
 }
 
@@ -38,7 +38,7 @@ impl Default for HttpSettings {
     }
 }
 
-/// Which requests are one-way: answered 202 as soon as a listener has been handed all of it (protocol.md 10, decision 61).
+/// Which requests are one-way: answered 202 as soon as a listener has been handed all of it (protocol.md 5.10 and 10, decision 61).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OneWay {
     /// Those with `Relay-Delivery: one-way`.

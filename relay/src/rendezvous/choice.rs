@@ -56,6 +56,11 @@ fn value_of<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
+/// Whether there is a listener that may be asked.
+pub(crate) fn check(node: &Node, key: &EntityKey, preference: &Preference) -> Result<(), Refusal> {
+    allowed(node, key, preference, &[]).map(drop)
+}
+
 /// A listener that is to be asked, and its being busy from now on; `None` if all have been asked.
 pub(crate) fn choose(
     node: &Node,
@@ -63,16 +68,7 @@ pub(crate) fn choose(
     preference: &Preference,
     tried: &[ListenerId],
 ) -> Result<Option<(ListenerRecord, Occupied)>, Refusal> {
-    let online = node.directory.listeners(key);
-    if online.is_empty() && tried.is_empty() {
-        return Err(Refusal::no_listeners());
-    }
-    let mut allowed: Vec<_> =
-        online.into_iter().filter(|listener| preference.filter.allows(&listener.tracking_id)).collect();
-    if allowed.is_empty() && tried.is_empty() {
-        return Err(Refusal::no_allowed_listener());
-    }
-    allowed.retain(|listener| !tried.contains(&listener.id));
+    let mut allowed = allowed(node, key, preference, tried)?;
     match &preference.by {
         By::Chance => {}
         By::Load => {
@@ -90,6 +86,25 @@ pub(crate) fn choose(
     let chosen = allowed.swap_remove(node.env.random_below(allowed.len()));
     let occupied = node.directory.occupy(chosen.id);
     Ok(Some((chosen, occupied)))
+}
+
+/// Those who may be asked and were not yet.
+fn allowed(
+    node: &Node,
+    key: &EntityKey,
+    preference: &Preference,
+    tried: &[ListenerId],
+) -> Result<Vec<ListenerRecord>, Refusal> {
+    let mut listeners = node.directory.listeners(key);
+    if listeners.is_empty() && tried.is_empty() {
+        return Err(Refusal::no_listeners());
+    }
+    listeners.retain(|listener| preference.filter.allows(&listener.tracking_id));
+    if listeners.is_empty() && tried.is_empty() {
+        return Err(Refusal::no_allowed_listener());
+    }
+    listeners.retain(|listener| !tried.contains(&listener.id));
+    Ok(listeners)
 }
 
 /// Where a listener stands among the others for a key: one that comes or goes moves only those keys for which it stands first. Of
