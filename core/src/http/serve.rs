@@ -41,6 +41,10 @@ impl Listener {
     /// with its status. Each request runs in a task of its own on a clone of the service; a sender that goes cancels it; an error or a
     /// panic answers 500.
     ///
+    /// The service takes requests whose body is [`Body`], an `http_body::Body`. One that is written for hyper's `Incoming`, which nothing
+    /// but hyper can make, does not fit; one that is generic over its body, as axum's `Router` is, does. `tower::service_fn` makes a
+    /// service of an async function, and so of a call to a service of hyper's own trait.
+    ///
     /// Awaiting it serves until the listener closes, or [`with_graceful_shutdown`](Serve::with_graceful_shutdown) stops it, and all
     /// answers are given. The error is that of [`accept`](Self::accept). Dropping the future stops taking on more.
     pub fn serve<S>(&self, service: S) -> Serve<S> {
