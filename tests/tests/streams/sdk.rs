@@ -1,15 +1,15 @@
 //! What a program sees of the SDK: errors by kind, options, a listener's life, cancellation.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use hybridrelay::token::TokenProvider;
 use hybridrelay::{
-    ByteStream, Connection, ConnectionReader, ConnectionString, ConnectionWriter, Error, ErrorKind, Incoming,
-    IncomingConnect, Listener, ListenerBuilder, Message, RelayAddress, Sender, SenderBuilder, Status, StatusWatcher,
-    Target,
+    Body, ByteStream, Cancellation, Connection, ConnectionReader, ConnectionString, ConnectionWriter, Error, ErrorKind,
+    Incoming, IncomingConnect, IncomingRequest, Listener, ListenerBuilder, Message, RelayAddress, Responder,
+    ResponseWriter, Sender, SenderBuilder, Status, StatusWatcher, Target,
 };
 use hybridrelay_relay::{Config, LocalRelay, Namespace, Rights, Rule};
 use hybridrelay_tests::wire::Soon;
@@ -432,11 +432,11 @@ fn handles_move_between_threads_and_outlive_what_made_them() {
     shared::<ListenerBuilder>();
     shared::<Incoming>();
     shared::<IncomingConnect>();
-    shared::<hybridrelay::IncomingRequest>();
-    shared::<hybridrelay::Responder>();
-    shared::<hybridrelay::ResponseWriter>();
-    shared::<hybridrelay::Cancellation>();
-    shared::<hybridrelay::Body>();
+    shared::<IncomingRequest>();
+    shared::<Responder>();
+    shared::<ResponseWriter>();
+    shared::<Cancellation>();
+    shared::<Body>();
     shared::<Connection>();
     shared::<ConnectionReader>();
     shared::<ConnectionWriter>();
@@ -458,4 +458,19 @@ fn handles_move_between_threads_and_outlive_what_made_them() {
     sent(|_, connection| connection.send("x"));
     sent(|_, connection| connection.close());
     sent(|_, connection| connection.flush());
+
+    // What a binding lets its own runtime wait for.
+    fn awaited<T: Send + 'static>(_: T) {}
+    let _requests = |sender: &'static Sender, body: &'static mut Body, writer: &'static mut ResponseWriter| {
+        awaited(sender.request(http::Request::new(())));
+        awaited(body.chunk());
+        awaited(writer.write("x"));
+    };
+    let _answers = |whole: Responder, begun: ResponseWriter, body: Body, listener: Listener| {
+        awaited(whole.send(http::Response::new(())));
+        awaited(begun.finish());
+        awaited(body.bytes(1));
+        awaited(listener.forward("tcp://127.0.0.1:1").into_future());
+        awaited(listener.serve(axum::Router::new()).into_future());
+    };
 }
