@@ -56,6 +56,8 @@ async fn an_origin_that_is_allowed_may_ask_and_read_every_answer() {
     let refused = world.refused(&Ask::http("GET", "/hyco").header("Origin", APP)).await;
     assert_refused(&refused, 401, "TokenMissingOrInvalid", "MissingToken");
     assert_eq!(allowed(&refused), [Some(APP), Some("true"), None, None]);
+    assert_eq!(refused.header("relay-reason"), Some("missing_token"));
+    assert!(refused.header("access-control-expose-headers").is_some_and(|names| names.contains("Relay-Reason")));
 
     // OPTIONS that is no preflight is the listener's.
     world.ask(&world.request("OPTIONS", "").header("Origin", APP)).await;
