@@ -1,4 +1,4 @@
-//! The native `WebSocket` of a page in Chromium.
+//! The native `WebSocket` of a page in Chromium. Its `fetch` is in [`cors`](super::cors).
 
 use hybridrelay_tests::payload::{self, Kind};
 use serde_json::json;

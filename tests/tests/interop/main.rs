@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod browser;
+mod cors;
 mod curl;
 mod end;
 mod hyco_https;

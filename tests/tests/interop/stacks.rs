@@ -40,6 +40,15 @@ pub(crate) async fn page(relay: &TestRelay, home: &Path) -> Program {
     std::fs::create_dir_all(&database).expect("a directory");
     let database = format!("sql:{}", database.display());
     run("certutil", ["-N", "--empty-password", "-d", &database]).await;
+    browser(relay, home, None).await
+}
+
+/// The same page from a server.
+pub(crate) async fn page_from(relay: &TestRelay, home: &Path, url: &str) -> Program {
+    browser(relay, home, Some(url)).await
+}
+
+async fn browser(relay: &TestRelay, home: &Path, url: Option<&str>) -> Program {
     let ca_file = relay.ca_file().to_str().expect("a path in UTF-8");
     run("certutil", ["-A", "-d", &database, "-n", "hybridrelay", "-t", "C,,", "-i", ca_file]).await;
 
