@@ -21,6 +21,11 @@ pub(crate) async fn hyco_https(relay: &TestRelay) -> Program {
     node(relay, "hyco-https").await
 }
 
+/// The HTTP clients of Node.js, that of the official package among them.
+pub(crate) async fn http(relay: &TestRelay) -> Program {
+    node(relay, "http").await
+}
+
 /// The plain client of Node.js.
 pub(crate) async fn ws(relay: &TestRelay) -> Program {
     node(relay, "ws").await
@@ -33,13 +38,8 @@ pub(crate) async fn websockets(relay: &TestRelay) -> Program {
     ready("websockets", command).await
 }
 
-/// A page in Chromium. The browser's profile lies in `home` and trusts the relay's authority.
+/// A page in Chromium, from a file. The browser's profile lies in `home` and trusts the relay's authority.
 pub(crate) async fn page(relay: &TestRelay, home: &Path) -> Program {
-    // Where Chromium looks for authorities that its user trusts.
-    let database = home.join(".pki/nssdb");
-    std::fs::create_dir_all(&database).expect("a directory");
-    let database = format!("sql:{}", database.display());
-    run("certutil", ["-N", "--empty-password", "-d", &database]).await;
     browser(relay, home, None).await
 }
 
@@ -49,12 +49,17 @@ pub(crate) async fn page_from(relay: &TestRelay, home: &Path, url: &str) -> Prog
 }
 
 async fn browser(relay: &TestRelay, home: &Path, url: Option<&str>) -> Program {
+    // Where Chromium looks for authorities that its user trusts.
+    let database = home.join(".pki/nssdb");
+    std::fs::create_dir_all(&database).expect("a directory");
+    let database = format!("sql:{}", database.display());
+    run("certutil", ["-N", "--empty-password", "-d", &database]).await;
     let ca_file = relay.ca_file().to_str().expect("a path in UTF-8");
     run("certutil", ["-A", "-d", &database, "-n", "hybridrelay", "-t", "C,,", "-i", ca_file]).await;
 
     prepared("tests/interop/node/node_modules/playwright-core");
     let mut command = Command::new("node");
-    command.arg(prepared("tests/interop/node/browser.js")).arg(prepared(CHROMIUM)).env("HOME", home);
+    command.arg(prepared("tests/interop/node/browser.js")).arg(prepared(CHROMIUM)).args(url).env("HOME", home);
     ready("browser", command).await
 }
 
@@ -77,11 +82,11 @@ pub(crate) async fn run_with(
     String::from_utf8(output.stdout).expect("text")
 }
 
-async fn node(relay: &TestRelay, package: &str) -> Program {
-    prepared(&format!("tests/interop/node/node_modules/{package}"));
+async fn node(relay: &TestRelay, script: &str) -> Program {
+    prepared("tests/interop/node/node_modules");
     let mut command = Command::new("node");
-    command.arg(prepared(&format!("tests/interop/node/{package}.js"))).env("NODE_EXTRA_CA_CERTS", relay.ca_file());
-    ready(package, command).await
+    command.arg(prepared(&format!("tests/interop/node/{script}.js"))).env("NODE_EXTRA_CA_CERTS", relay.ca_file());
+    ready(script, command).await
 }
 
 async fn ready(name: &str, mut command: Command) -> Program {
