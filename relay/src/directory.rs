@@ -14,6 +14,10 @@ use hybridrelay::protocol::Response;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) mod embedded;
+mod log;
+
+pub(crate) use log::Logs;
+pub use log::{Behind, Log, Position, Reader};
 
 /// Names one hybrid connection: namespace and canonical path, lower-cased.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -275,6 +279,50 @@ pub enum DeliverError {
     Busy,
 }
 
+/// The listeners of a hybrid connection at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Online {
+    /// Since when there has been one without interruption; `None` if there is none.
+    pub since: Option<SystemTime>,
+    /// Each of them, in the order in which they came.
+    pub listeners: Vec<ListenerRecord>,
+}
+
+/// A listener came or went.
+#[derive(Clone, Debug)]
+pub struct ListenerChange {
+    /// When.
+    pub at: SystemTime,
+    /// Which one.
+    pub id: ListenerId,
+    /// What was known of it as it came; `None` if it went.
+    pub came: Option<Arc<ListenerRecord>>,
+    /// How many there are now.
+    pub count: usize,
+    /// Since when there has been one without interruption; `None` if there is none any more.
+    pub since: Option<SystemTime>,
+}
+
+/// A hybrid connection that got its first listener, or lost its last one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityChange {
+    /// When.
+    pub at: SystemTime,
+    /// Which one.
+    pub entity: EntityKey,
+    /// Whether somebody listens on it now.
+    pub online: bool,
+}
+
+/// What there is, and each change from there on, in order and once.
+#[derive(Debug)]
+pub struct Following<S, C> {
+    /// What there is; `None` for whoever goes on where they were.
+    pub present: Option<S>,
+    /// The changes behind it.
+    pub changes: Reader<C>,
+}
+
 /// Who listens where.
 pub trait Directory: Send + Sync + 'static {
     /// Makes a listener of this node known. It stays so until the lease is dropped.
@@ -288,6 +336,23 @@ pub trait Directory: Send + Sync + 'static {
 
     /// Counts one more sender or request for a listener, until the value is dropped.
     fn occupy(&self, listener: ListenerId) -> Occupied;
+
+    /// The listeners of an entity, and since when there has been one.
+    fn online(&self, entity: &EntityKey) -> Online;
+
+    /// The same, and each listener that comes or goes. Whoever has read up to `after` goes on there, as long as what has changed since
+    /// then is known.
+    fn presence(&self, entity: &EntityKey, after: Option<Position>) -> Following<Online, ListenerChange>;
+
+    /// The entities of a namespace on which somebody listens, and since when.
+    fn entities(&self, namespace: &str) -> Vec<(EntityKey, SystemTime)>;
+
+    /// The same, and each that gets its first listener or loses its last one; `after` as for [`presence`](Self::presence).
+    fn follow_entities(
+        &self,
+        namespace: &str,
+        after: Option<Position>,
+    ) -> Following<Vec<(EntityKey, SystemTime)>, EntityChange>;
 
     /// Sends a message to a listener. Waits while its queue is full, up to the relay's limit.
     fn deliver(&self, listener: ListenerId, delivery: Delivery) -> BoxFuture<Result<Replies, DeliverError>>;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hybridrelay::env::{BoxFuture, Env};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{
-    DeliverError, Delivery, Directory, EntityKey, Inbound, Lease, ListenerId, ListenerRecord, Occupied, Presence,
-    RegisterError, Replies,
+    DeliverError, Delivery, Directory, EntityChange, EntityKey, Following, Inbound, Lease, ListenerChange, ListenerId,
+    ListenerRecord, Logs, Occupied, Online, Position, Presence, RegisterError, Replies,
 };
 use crate::config::LiveConfig;
 
@@ -24,13 +24,22 @@ pub(crate) struct Embedded {
 
 #[derive(Default)]
 struct Table {
-    entities: BTreeMap<EntityKey, Vec<ListenerId>>,
+    entities: BTreeMap<EntityKey, Period>,
     listeners: BTreeMap<ListenerId, Listener>,
     watchers: BTreeMap<EntityKey, watch::Sender<usize>>,
+    logs: Logs<EntityKey, ListenerChange>,
+    entity_logs: Logs<Arc<str>, EntityChange>,
+}
+
+/// The time in which an entity has listeners without interruption.
+struct Period {
+    since: SystemTime,
+    /// In the order in which they came.
+    listeners: Vec<ListenerId>,
 }
 
 struct Listener {
-    record: ListenerRecord,
+    record: Arc<ListenerRecord>,
     inbox: mpsc::Sender<Inbound>,
     room: Arc<Semaphore>,
     /// How many bytes there is room for.
@@ -55,17 +64,45 @@ impl Embedded {
         // Nothing panics while it holds the lock; a poisoned table would still be whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn random(&self) -> u64 {
+        u64::from_le_bytes(self.env.random())
+    }
 }
 
 impl Table {
-    fn announce(&mut self, entity: &EntityKey) {
-        let count = self.entities.get(entity).map_or(0, Vec::len);
+    fn count(&self, entity: &EntityKey) -> usize {
+        self.entities.get(entity).map_or(0, |period| period.listeners.len())
+    }
+
+    /// Tells of a listener that came, or that went.
+    fn announce(&mut self, entity: &EntityKey, at: SystemTime, id: ListenerId, came: Option<Arc<ListenerRecord>>) {
+        let count = self.count(entity);
+        let online = came.is_some();
+        let since = self.entities.get(entity).map(|period| period.since);
+        self.logs.push(entity, || ListenerChange { at, id, came, count, since });
+        if count == usize::from(online) {
+            let namespace = entity.shared_namespace();
+            self.entity_logs.push(&namespace, || EntityChange { at, entity: entity.clone(), online });
+        }
         if let Some(watcher) = self.watchers.get(entity) {
             watcher.send_replace(count);
             if watcher.receiver_count() == 0 {
                 self.watchers.remove(entity);
             }
         }
+    }
+
+    fn online(&self, entity: &EntityKey) -> Online {
+        let Some(period) = self.entities.get(entity) else { return Online::default() };
+        let listeners = period.listeners.iter().filter_map(|id| self.listeners.get(id));
+        Online { since: Some(period.since), listeners: listeners.map(Listener::current).collect() }
+    }
+
+    fn entities(&self, namespace: &str) -> Vec<(EntityKey, SystemTime)> {
+        let all = self.entities.range(EntityKey::new(namespace, "")..);
+        let own = all.take_while(|(entity, _)| entity.namespace() == namespace);
+        own.map(|(entity, period)| (entity.clone(), period.since)).collect()
     }
 }
 
@@ -78,16 +115,21 @@ impl Directory for Embedded {
         let life = Arc::new(Life { in_flight: Arc::default(), heard: AtomicU64::new(0) });
         let (id, entity, since) = (record.id, record.entity.clone(), record.last_byte);
 
+        let record = Arc::new(record);
+
         let mut table = self.table();
-        let online = table.entities.entry(entity.clone()).or_default();
-        if online.len() >= limits.listeners_per_entity {
+        if table.count(&entity) >= limits.listeners_per_entity {
             return Err(RegisterError::TooMany);
         }
-        online.push(id);
+        // Under the lock, so that the times follow the order of the changes.
+        let now = self.env.wall_clock();
+        let period = table.entities.entry(entity.clone()).or_insert(Period { since: now, listeners: Vec::new() });
+        period.listeners.push(id);
         let room = Arc::new(Semaphore::new(queued_bytes));
-        let listener = Listener { record, inbox: inbox_tx, room, queued_bytes, disconnect, life: life.clone() };
+        let listener =
+            Listener { record: record.clone(), inbox: inbox_tx, room, queued_bytes, disconnect, life: life.clone() };
         table.listeners.insert(id, listener);
-        table.announce(&entity);
+        table.announce(&entity, now, id, Some(record));
         drop(table);
 
         let presence = Arc::new(Registration { directory: self.clone(), id, entity, since, life });
@@ -95,14 +137,12 @@ impl Directory for Embedded {
     }
 
     fn listeners(&self, entity: &EntityKey) -> Vec<ListenerRecord> {
-        let table = self.table();
-        let ids = table.entities.get(entity).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| table.listeners.get(id)).map(Listener::current).collect()
+        self.table().online(entity).listeners
     }
 
     fn watch(&self, entity: &EntityKey) -> watch::Receiver<usize> {
         let mut table = self.table();
-        let count = table.entities.get(entity).map_or(0, Vec::len);
+        let count = table.count(entity);
         table.watchers.entry(entity.clone()).or_insert_with(|| watch::Sender::new(count)).subscribe()
     }
 
@@ -110,6 +150,36 @@ impl Directory for Embedded {
         let in_flight = self.table().listeners.get(&listener).map(|listener| listener.life.in_flight.clone());
         // One that has just gone cannot be given anything.
         Occupied::new(in_flight.unwrap_or_default())
+    }
+
+    fn online(&self, entity: &EntityKey) -> Online {
+        self.table().online(entity)
+    }
+
+    fn presence(&self, entity: &EntityKey, after: Option<Position>) -> Following<Online, ListenerChange> {
+        let mut table = self.table();
+        let log = table.logs.log(entity, || self.random());
+        match after.and_then(|after| log.reader_at(after)) {
+            Some(changes) => Following { present: None, changes },
+            None => Following { present: Some(table.online(entity)), changes: log.reader() },
+        }
+    }
+
+    fn entities(&self, namespace: &str) -> Vec<(EntityKey, SystemTime)> {
+        self.table().entities(namespace)
+    }
+
+    fn follow_entities(
+        &self,
+        namespace: &str,
+        after: Option<Position>,
+    ) -> Following<Vec<(EntityKey, SystemTime)>, EntityChange> {
+        let mut table = self.table();
+        let log = table.entity_logs.log(&namespace.into(), || self.random());
+        match after.and_then(|after| log.reader_at(after)) {
+            Some(changes) => Following { present: None, changes },
+            None => Following { present: Some(table.entities(namespace)), changes: log.reader() },
+        }
     }
 
     fn deliver(&self, listener: ListenerId, delivery: Delivery) -> BoxFuture<Result<Replies, DeliverError>> {
@@ -138,7 +208,7 @@ impl Directory for Embedded {
 
 impl Listener {
     fn current(&self) -> ListenerRecord {
-        let mut record = self.record.clone();
+        let mut record = ListenerRecord::clone(&self.record);
         record.in_flight = self.life.in_flight.load(Ordering::Relaxed);
         record.last_byte += Duration::from_millis(self.life.heard.load(Ordering::Relaxed));
         record
@@ -165,20 +235,18 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = self.directory.table();
         table.listeners.remove(&self.id);
-        if let Some(online) = table.entities.get_mut(&self.entity) {
-            online.retain(|id| *id != self.id);
-            if online.is_empty() {
+        if let Some(period) = table.entities.get_mut(&self.entity) {
+            period.listeners.retain(|id| *id != self.id);
+            if period.listeners.is_empty() {
                 table.entities.remove(&self.entity);
             }
         }
-        table.announce(&self.entity);
+        table.announce(&self.entity, self.directory.env.wall_clock(), self.id, None);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::config::Config;
     use crate::directory::{Handover, KeyIdentity};
@@ -220,6 +288,47 @@ mod tests {
         drop(lease);
         assert_eq!(*watcher.borrow(), 0);
         assert!(directory.listeners(&entity).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_thousand_lives_are_a_thousand_pairs_in_order() {
+        let directory = directory(|_| {});
+        let entity = EntityKey::new("n", "hyco");
+        let _always = directory.register(record(&directory, 0)).expect("room");
+        let Following { present, mut changes } = directory.presence(&entity, None);
+        assert_eq!(present.expect("a first look").listeners.len(), 1);
+        for id in 1..=1_000 {
+            drop(directory.register(record(&directory, id)).expect("room"));
+            for came in [true, false] {
+                let change = changes.next().await.expect("all are kept");
+                assert_eq!((change.id, change.came.is_some()), (ListenerId(id), came));
+                assert_eq!(change.count, 1 + usize::from(came));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entity_is_online_from_its_first_listener_to_its_last() {
+        let directory = directory(|_| {});
+        let entity = EntityKey::new("n", "hyco");
+        let Following { present, mut changes } = directory.follow_entities("n", None);
+        assert_eq!(present, Some(Vec::new()));
+        let first = directory.register(record(&directory, 1)).expect("room");
+        let second = directory.register(record(&directory, 2)).expect("room");
+        let came = changes.next().await.expect("all are kept");
+        assert_eq!((came.entity, came.online), (entity.clone(), true));
+        assert_eq!(directory.entities("n"), [(entity, came.at)]);
+        assert!(directory.entities("another").is_empty());
+        let position = changes.position();
+        drop(first);
+        drop(second);
+        assert!(!changes.next().await.expect("all are kept").online, "the second listener told nothing");
+        let again = directory.follow_entities("n", Some(position));
+        assert!(again.present.is_none());
+        assert_eq!(
+            directory.presence(&EntityKey::new("n", "hyco"), Some(position)).present.map(|p| p.since),
+            Some(None)
+        );
     }
 
     #[test]
