@@ -6,6 +6,7 @@ pub mod close;
 pub mod control;
 pub mod features;
 pub mod headers;
+pub mod labels;
 pub mod refusal;
 pub mod tracking;
 pub mod uri;

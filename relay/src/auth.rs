@@ -9,7 +9,7 @@ use hybridrelay::token::SasToken;
 use crate::config::Config;
 use crate::directory::KeyIdentity;
 use crate::limits::AddressBlock;
-use crate::namespace::{Entity, Namespace, Right, Rule};
+use crate::namespace::{Entity, Namespace, Right, Rights, Rule};
 use crate::node::Node;
 use crate::refusal::{Reason, Refusal};
 
@@ -17,6 +17,8 @@ use crate::refusal::{Reason, Refusal};
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) key: KeyIdentity,
+    /// All that the rule allows.
+    pub(crate) rights: Rights,
     pub(crate) expires_at: SystemTime,
     /// Kept to be judged again when rules or keys change (decision 57); it holds a signature, no key.
     token: SasToken,
@@ -41,13 +43,38 @@ pub(crate) fn authorize_from(
     request: Request<'_>,
     token: Option<&str>,
 ) -> Result<Grant, Refusal> {
+    guarded(node, client, token, || authorize(&node.env, &node.config(), request, token))
+}
+
+/// The same where one of several rights is enough: the request's, which a refusal names, or `other`.
+pub(crate) fn authorize_either_from(
+    node: &Node,
+    client: Option<AddressBlock>,
+    request: Request<'_>,
+    other: Right,
+    token: Option<&str>,
+) -> Result<Grant, Refusal> {
+    guarded(node, client, token, || {
+        let config = node.config();
+        let grant = judge(&node.env, &config, request, token)?;
+        if grant.rights.allow(other) { Ok(grant) } else { demand(&config, grant, request.right) }
+    })
+}
+
+/// Does not look at the token of an address from which too many were refused.
+fn guarded<T>(
+    node: &Node,
+    client: Option<AddressBlock>,
+    token: Option<&str>,
+    judge: impl FnOnce() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let now = node.env.now();
     // Who brings no token guesses nothing.
     let guesser = client.filter(|_| token.is_some());
     if let Some(client) = guesser {
         node.rates.may_try(client, now)?;
     }
-    authorize(&node.env, &node.config(), request, token).inspect_err(|_| {
+    judge().inspect_err(|_| {
         if let Some(client) = guesser {
             node.rates.failed(client, now);
         }
@@ -61,11 +88,34 @@ pub(crate) fn authorize(
     request: Request<'_>,
     token: Option<&str>,
 ) -> Result<Grant, Refusal> {
+    demand(config, judge(env, config, request, token)?, request.right)
+}
+
+/// Judges all of a token but what it allows.
+fn judge(env: &Env, config: &Config, request: Request<'_>, token: Option<&str>) -> Result<Grant, Refusal> {
+    let token = parse(token)?;
+    let (rule, key) = signed_by(request.namespace, request.entity, &token)?;
+    check_life(env, config, &token)?;
+    check_audience(request, &token)?;
+    Ok(Grant { key, rights: rule.rights, expires_at: token.expires_at(), token })
+}
+
+fn demand(config: &Config, grant: Grant, right: Right) -> Result<Grant, Refusal> {
+    if grant.rights.allow(right) {
+        return Ok(grant);
+    }
+    let text = format!("The token does not give the right to {}", verb(right));
+    let refusal = Refusal::forbidden(Reason::MissingRight, text);
+    Err(if config.strict_dotnet_errors { refusal.into_unauthorized() } else { refusal })
+}
+
+fn parse(token: Option<&str>) -> Result<SasToken, Refusal> {
     let text = token
         .ok_or_else(|| Refusal::unauthorized(Reason::MissingToken, "MissingToken: The request carries no token"))?;
-    let token =
-        SasToken::parse(text).map_err(|error| Refusal::unauthorized(Reason::MalformedToken, error.to_string()))?;
-    let (rule, key) = signed_by(request.namespace, request.entity, &token)?;
+    SasToken::parse(text).map_err(|error| Refusal::unauthorized(Reason::MalformedToken, error.to_string()))
+}
+
+fn check_life(env: &Env, config: &Config, token: &SasToken) -> Result<(), Refusal> {
     let now = env.wall_clock();
     if token.expires_at() + config.timings.clock_skew <= now {
         return Err(Refusal::unauthorized(Reason::ExpiredToken, "ExpiredToken: The token has expired"));
@@ -78,15 +128,7 @@ pub(crate) fn authorize(
             "InvalidToken: The token lives longer than this relay allows",
         ));
     }
-    check_audience(request, &token)?;
-    if !rule.rights.allow(request.right) {
-        let refusal = Refusal::forbidden(
-            Reason::MissingRight,
-            format!("The token does not give the right to {}", verb(request.right)),
-        );
-        return Err(if config.strict_dotnet_errors { refusal.into_unauthorized() } else { refusal });
-    }
-    Ok(Grant { key, expires_at: token.expires_at(), token })
+    Ok(())
 }
 
 impl Grant {
@@ -94,6 +136,57 @@ impl Grant {
     pub(crate) fn still_stands(&self, request: Request<'_>) -> bool {
         signed_by(request.namespace, request.entity, &self.token)
             .is_ok_and(|(rule, _)| rule.rights.allow(request.right))
+    }
+
+    /// Whether the rules and keys of now would give exactly the same.
+    pub(crate) fn is_unchanged(&self, namespace: &Namespace, entity: &Entity) -> bool {
+        signed_by(namespace, Some(entity), &self.token).is_ok_and(|(rule, _)| rule.rights == self.rights)
+    }
+}
+
+/// Whoever looks at a namespace as a whole: what their token is good for.
+#[derive(Clone, Debug)]
+pub(crate) struct Viewer {
+    token: SasToken,
+}
+
+impl Viewer {
+    /// Judges a token that may be of a rule of the namespace, or of any of its hybrid connections.
+    pub(crate) fn from_token(
+        node: &Node,
+        client: Option<AddressBlock>,
+        namespace: &Namespace,
+        token: &str,
+    ) -> Result<Self, Refusal> {
+        guarded(node, client, Some(token), || {
+            let token = parse(Some(token))?;
+            let viewer = Self { token };
+            if !viewer.is_known(namespace) {
+                return Err(invalid_signature());
+            }
+            check_life(&node.env, &node.config(), &viewer.token)?;
+            if !is_for_host(namespace, &viewer.token) { Err(wrong_audience()) } else { Ok(viewer) }
+        })
+    }
+
+    pub(crate) fn expires_at(&self) -> SystemTime {
+        self.token.expires_at()
+    }
+
+    /// Whether a rule of the namespace signed the token, or one of a hybrid connection that it is for.
+    pub(crate) fn is_known(&self, namespace: &Namespace) -> bool {
+        let audience = self.token.audience();
+        let own = || namespace.entities().filter(|entity| !entity.rules.is_empty());
+        signed_by(namespace, None, &self.token).is_ok()
+            || own().any(|entity| {
+                audience.covers(entity.path.as_str()) && signed_by(namespace, Some(entity), &self.token).is_ok()
+            })
+    }
+
+    /// Whether they may send to a hybrid connection.
+    pub(crate) fn may_send(&self, namespace: &Namespace, entity: &Entity) -> bool {
+        self.token.audience().covers(entity.path.as_str())
+            && signed_by(namespace, Some(entity), &self.token).is_ok_and(|(rule, _)| rule.rights.allow(Right::Send))
     }
 }
 
@@ -116,17 +209,25 @@ fn signed_by<'a>(
             }
         }
     }
-    // The same answer for an unknown rule and a wrong key: names are not to be guessed.
-    Err(Refusal::unauthorized(Reason::InvalidSignature, format!("InvalidSignature: The {INVALID_SIGNATURE}")))
+    Err(invalid_signature())
+}
+
+/// The same answer for an unknown rule and a wrong key: names are not to be guessed.
+fn invalid_signature() -> Refusal {
+    Refusal::unauthorized(Reason::InvalidSignature, format!("InvalidSignature: The {INVALID_SIGNATURE}"))
 }
 
 fn check_audience(request: Request<'_>, token: &SasToken) -> Result<(), Refusal> {
-    let audience = token.audience();
-    let host = request.namespace.takes_any_host() || request.namespace.names_host(audience.host());
-    if host && audience.covers(request.path) {
-        return Ok(());
-    }
-    Err(Refusal::unauthorized(Reason::InvalidAudience, "InvalidAudience: The token is for another audience"))
+    let covers = is_for_host(request.namespace, token) && token.audience().covers(request.path);
+    if covers { Ok(()) } else { Err(wrong_audience()) }
+}
+
+fn is_for_host(namespace: &Namespace, token: &SasToken) -> bool {
+    namespace.takes_any_host() || namespace.names_host(token.audience().host())
+}
+
+fn wrong_audience() -> Refusal {
+    Refusal::unauthorized(Reason::InvalidAudience, "InvalidAudience: The token is for another audience")
 }
 
 fn verb(right: Right) -> &'static str {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response, header};
 use hybridrelay::EntityPath;
-use hybridrelay::protocol::{Features, headers};
+use hybridrelay::protocol::{Features, headers, labels};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Grant};
@@ -31,11 +31,12 @@ pub(crate) async fn listen(
     mut visit: Visit,
     handshake: Handshake,
 ) -> Result<Response<Body>, Refusal> {
+    let labels = labels(&visit)?;
     let (entity, grant) = admit(node, &visit)?;
     visit.permit.authorized();
     let key = EntityKey::new(&visit.namespace, entity.path.canonical());
     let features = features(&visit);
-    let record = record(node, &visit, &key, &grant, &features);
+    let record = ListenerRecord { labels, ..record(node, &visit, &key, &grant, &features) };
     let agent = record.agent.clone();
     let scopes = visit.account(&key, Some(&grant.key));
     let (place, lease) = match take_place(node, &scopes, record) {
@@ -112,7 +113,8 @@ fn admit(node: &Node, visit: &Visit) -> Result<(Entity, Grant), Refusal> {
         return Ok((entity.clone(), grant));
     }
     let path: EntityPath = decoded.parse().map_err(|_| does_not_exist())?;
-    let created = node.store.create_on_listen(&namespace.name, path).ok_or_else(does_not_exist)?;
+    let now = node.env.wall_clock();
+    let created = node.store.create_on_listen(&namespace.name, path, now).ok_or_else(does_not_exist)?;
     Ok((created, grant))
 }
 
@@ -121,6 +123,13 @@ fn features(visit: &Visit) -> Features {
     let header = visit.request.headers().get(headers::RELAY_FEATURES).and_then(|list| list.to_str().ok());
     let offered = header.or(visit.target.features.as_deref()).map(Features::parse).unwrap_or_default();
     offered.intersection(&Features::known())
+}
+
+/// What the listener says of itself.
+fn labels(visit: &Visit) -> Result<BTreeMap<String, String>, Refusal> {
+    let Some(list) = visit.request.headers().get(headers::RELAY_LABELS) else { return Ok(BTreeMap::new()) };
+    let list = headers::text(list).unwrap_or_default();
+    labels::parse(&list).map_err(|error| Refusal::bad_request(format!("Relay-Labels cannot be read: {error}")))
 }
 
 fn record(node: &Node, visit: &Visit, entity: &EntityKey, grant: &Grant, features: &Features) -> ListenerRecord {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::http::{HeaderValue, Method, Request, Response, header};
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hybridrelay::protocol::uri::{Action, Target, longest_prefix, path_of};
 use hybridrelay::protocol::{TrackingId, headers};
 use hyper::body::Incoming;
@@ -15,14 +15,14 @@ use crate::limits::{Account, AddressBlock, Admission};
 use crate::namespace::{Entity, WebSocketPaths};
 use crate::node::Node;
 use crate::observe::{Detail, Operation, Origin, Party, traceparent};
-use crate::refusal::{Place, Reason, Refusal};
+use crate::own::{Address, Own};
+use crate::refusal::{Form, Place, Reason, Refusal, set_tracking_id};
 use crate::store::Snapshot;
 use crate::{control, gateway, rendezvous};
 
 mod accept;
 mod body;
 mod handshake;
-mod health;
 mod http;
 mod proxy;
 
@@ -92,6 +92,7 @@ async fn answer(
     secure: bool,
     permit: SocketPermit,
 ) -> Response<Body> {
+    let address = Address::of(&request);
     let arrival = Arrival {
         tracking_id: TrackingId::from_random(node.env.random()),
         authority: authority(&request),
@@ -101,9 +102,10 @@ async fn answer(
         peer,
         secure,
     };
-    let answered = match health::answer(node, &request) {
+    let of_anybody = address.as_ref().and_then(|address| address.answer_anybody(node, request.method()));
+    let answered = match of_anybody {
         Some(answered) => answered.map_err(Refused::from),
-        None => route(node, request, &arrival, permit).await,
+        None => route(node, request, &arrival, address, permit).await,
     };
     let mut response = answered.unwrap_or_else(|refused| refuse(node, arrival, refused));
     if let header::Entry::Vacant(date) = response.headers_mut().entry(header::DATE)
@@ -137,17 +139,19 @@ struct Refused {
     entity: Option<EntityKey>,
     /// The page that may read the answer.
     cors: Option<Cors>,
+    /// What of the relay's own was asked for.
+    own: Option<Own>,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, tracking_id: None, namespace: String::new(), entity: None, cors: None }
+        Self { refusal, tracking_id: None, namespace: String::new(), entity: None, cors: None, own: None }
     }
 }
 
 fn refuse(node: &Node, arrival: Arrival, refused: Refused) -> Response<Body> {
     let Arrival { authority, path, websocket, traceparent, peer, .. } = arrival;
-    let Refused { refusal, tracking_id, namespace, entity, cors } = refused;
+    let Refused { refusal, tracking_id, namespace, entity, cors, own } = refused;
     let tracking_id = tracking_id.unwrap_or(arrival.tracking_id.with_gateway());
     let path = path.trim_start_matches('/');
     // What clients read is the hybrid connection, not the protocol's prefix.
@@ -163,8 +167,10 @@ fn refuse(node: &Node, arrival: Arrival, refused: Refused) -> Response<Body> {
         };
         node.observer.note(&origin, operation(reason), detail);
     }
-    let place = Place { tracking_id: &tracking_id, host: &authority, path, websocket };
+    let form = if own == Some(Own::Management) { Form::Xml } else { Form::Json };
+    let place = Place { tracking_id: &tracking_id, host: &authority, path, websocket, form };
     let mut response = refusal.into_response(&node.env, &place);
+    mark(response.headers_mut(), own);
     if let Some(cors) = cors {
         cors.apply(response.headers_mut());
     }
@@ -190,6 +196,7 @@ async fn route(
     node: &Arc<Node>,
     request: Request<Incoming>,
     arrival: &Arrival,
+    address: Option<Address>,
     permit: SocketPermit,
 ) -> Result<Response<Body>, Refused> {
     if node.stage.borrow().is_ending() {
@@ -206,15 +213,18 @@ async fn route(
     let may_choose = target.is_hc || arrival.websocket;
     let adopted = target.id.as_deref().filter(|_| may_choose).and_then(TrackingId::adopt);
     let tracking_id = adopted.unwrap_or_else(|| arrival.tracking_id.clone()).with_gateway();
-    let known = |refusal: Refusal| Refused { tracking_id: Some(tracking_id.clone()), ..refusal.into() };
+    let own = matches!(address, Some(Address::Presence(_))).then_some(Own::Presence);
+    let known = |refusal: Refusal| Refused { tracking_id: Some(tracking_id.clone()), own, ..refusal.into() };
 
     let snapshot = node.store.snapshot();
     let host = host_of(&arrival.authority);
+    let mut is_root = !target.is_hc && target.path.is_empty();
     let namespace = match snapshot.entity_for_host(host).filter(|_| !target.is_hc) {
         Some((namespace, entity)) => {
             // As if it had been asked for below the namespace's own host.
             let entity = utf8_percent_encode(entity, HOST_LABEL);
             target.path = format!("{entity}/{}", target.path);
+            is_root = false;
             namespace.name.clone()
         }
         None => match snapshot.namespace_for_host(host) {
@@ -222,6 +232,10 @@ async fn route(
             None => return Err(known(Refusal::endpoint_not_found())),
         },
     };
+    if let Some(Address::Presence(entity)) = &address {
+        // What is asked about, and what a token has to be for.
+        target.path.clone_from(entity);
+    }
     let visit = Visit {
         client: proxy::address_of_client(node, request.headers(), arrival.peer),
         secure: arrival.secure || proxy::is_secure(node, request.headers(), arrival.peer),
@@ -234,8 +248,9 @@ async fn route(
         snapshot,
         permit,
     };
-    let (door, path) = (Door::of(&visit, arrival.websocket), visit.target.path.clone());
-    let cors = Cors::of(&visit).filter(|_| door == Door::Gateway);
+    let own = Own::of(&visit, address.as_ref(), is_root).filter(|_| !visit.target.is_hc);
+    let (door, path) = (Door::of(&visit, arrival.websocket, own), visit.target.path.clone());
+    let cors = Cors::of(&visit).filter(|_| matches!(door, Door::Gateway | Door::Own(Own::Presence)));
     let result = door.enter(node, visit, arrival.websocket, cors.as_ref()).await;
 
     // Only now, since a listener may have made it.
@@ -248,9 +263,9 @@ async fn route(
         Door::Listen => metrics().answered(Party::Listener, status),
         Door::Connect => metrics().answered(Party::Sender, status),
         Door::Gateway => metrics().answered_request(status),
-        Door::Dial => {}
+        Door::Dial | Door::Own(_) => {}
     }
-    result.map_err(|refusal| Refused { namespace, entity, cors, ..known(refusal) })
+    result.map_err(|refusal| Refused { namespace, entity, cors, own, ..known(refusal) })
 }
 
 /// What a request comes for.
@@ -260,10 +275,14 @@ enum Door {
     Connect,
     Dial,
     Gateway,
+    Own(Own),
 }
 
 impl Door {
-    fn of(visit: &Visit, wants_websocket: bool) -> Self {
+    fn of(visit: &Visit, wants_websocket: bool, own: Option<Own>) -> Self {
+        if let Some(own) = own {
+            return Self::Own(own);
+        }
         let any_path =
             || visit.entity().is_some_and(|(entity, _)| entity.settings.websocket == WebSocketPaths::AnyPath);
         match visit.target.action() {
@@ -282,8 +301,10 @@ impl Door {
         wants_websocket: bool,
         cors: Option<&Cors>,
     ) -> Result<Response<Body>, Refusal> {
-        if self == Self::Gateway {
-            return gateway::request(node, visit, cors).await;
+        match self {
+            Self::Gateway => return gateway::request(node, visit, cors).await,
+            Self::Own(own) => return enter_own(node, &visit, own, cors),
+            _ => {}
         }
         if !wants_websocket {
             // A rendezvous or control address that is visited by something else than a WebSocket client.
@@ -295,8 +316,31 @@ impl Door {
         match self {
             Self::Listen => control::listen(node, visit, handshake).await,
             Self::Connect => rendezvous::connect(node, visit, handshake).await,
-            Self::Dial | Self::Gateway => rendezvous::dial(node, visit, handshake),
+            Self::Dial | Self::Gateway | Self::Own(_) => rendezvous::dial(node, visit, handshake),
         }
+    }
+}
+
+/// What the relay tells itself, also to pages that may ask.
+fn enter_own(node: &Arc<Node>, visit: &Visit, own: Own, cors: Option<&Cors>) -> Result<Response<Body>, Refusal> {
+    let asked = &visit.request;
+    if let Some(preflight) = cors.and_then(|cors| cors.preflight(asked.method(), asked.headers())) {
+        visit.permit.authorized();
+        return Ok(preflight);
+    }
+    let mut response = own.answer(node, visit)?;
+    set_tracking_id(response.headers_mut(), &visit.tracking_id);
+    mark(response.headers_mut(), Some(own));
+    if let Some(cors) = cors {
+        cors.apply(response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// Names the feature to which one of the relay's own addresses belongs.
+fn mark(fields: &mut HeaderMap, own: Option<Own>) {
+    if let Some(feature) = own.and_then(Own::feature) {
+        fields.insert(headers::RELAY_FEATURES, HeaderValue::from_static(feature));
     }
 }
 

@@ -146,14 +146,14 @@ impl Admitted {
 
 /// Where a token stood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Carrier {
+pub(crate) enum Carrier {
     Query,
     ServiceBusAuthorization,
     Authorization,
 }
 
 /// The token of an HTTP request: query, then the service's own header, then `Authorization` (protocol.md 2.5).
-fn token(visit: &Visit) -> Option<(&str, Carrier)> {
+pub(crate) fn token(visit: &Visit) -> Option<(&str, Carrier)> {
     let fields: &HeaderMap = visit.request.headers();
     let field = |name: header::HeaderName| fields.get(name).and_then(|token| token.to_str().ok());
     let query = visit.target.token.as_deref().map(|token| (token, Carrier::Query));

@@ -24,6 +24,7 @@ mod local;
 mod namespace;
 mod node;
 mod observe;
+mod own;
 mod pool;
 mod refusal;
 mod relay;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::SystemTime;
 
 use hybridrelay::EntityPath;
 
@@ -161,7 +162,7 @@ impl Namespace {
 }
 
 /// A hybrid connection: one path at which listeners wait and senders call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entity {
     /// The canonical spelling of the path.
     pub path: EntityPath,
@@ -176,6 +177,10 @@ pub struct Entity {
     pub settings: EntitySettings,
     /// Free text of the owner.
     pub user_metadata: String,
+    /// When it was made. `None` if nobody knows: then the relay says when it was started itself.
+    pub created_at: Option<SystemTime>,
+    /// When it was changed last. `None`: when it was made.
+    pub updated_at: Option<SystemTime>,
 }
 
 impl Entity {
@@ -188,6 +193,8 @@ impl Entity {
             host: None,
             settings: EntitySettings::default(),
             user_metadata: String::new(),
+            created_at: None,
+            updated_at: None,
         }
     }
 
@@ -277,10 +284,10 @@ pub struct AutoCreate {
 }
 
 impl AutoCreate {
-    /// The entity that this policy makes for `path`.
-    pub(crate) fn entity(&self, path: EntityPath) -> Entity {
+    /// The entity that this policy makes for `path` now.
+    pub(crate) fn entity(&self, path: EntityPath, now: SystemTime) -> Entity {
         let public = self.public.iter().any(|pattern| matches(pattern, path.as_str()));
-        let entity = Entity { settings: self.settings.clone(), ..Entity::new(path) };
+        let entity = Entity { settings: self.settings.clone(), created_at: Some(now), ..Entity::new(path) };
         if public { entity.anonymous() } else { entity }
     }
 

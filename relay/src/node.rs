@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures_util::FutureExt;
 use hybridrelay::CloseFrame;
@@ -24,6 +24,7 @@ pub(crate) use count::{Count, Counted};
 /// One relay process.
 pub(crate) struct Node {
     pub(crate) env: Env,
+    pub(crate) started_at: SystemTime,
     pub(crate) live: LiveConfig,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) directory: Arc<dyn Directory>,
@@ -78,6 +79,7 @@ impl Node {
             quotas: Quotas::new(live.clone()),
             rates: Rates::new(live.clone()),
             observer: Observer::new(env.clone(), Metrics::new(most_entities)),
+            started_at: env.wall_clock(),
             env,
             live,
             store,

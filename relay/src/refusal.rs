@@ -9,6 +9,7 @@ use hyper::ext::ReasonPhrase;
 
 use crate::edge::Body;
 use crate::limits::{Exceeded, TooFast};
+use crate::own;
 
 mod reason;
 
@@ -22,6 +23,8 @@ pub(crate) struct Refusal {
     reason: Option<Reason>,
     text: String,
     retry_after: Option<Duration>,
+    /// The methods that are taken, for 405.
+    allow: Option<&'static str>,
 }
 
 /// Where a refusal happened: what its TrackingId and SystemTracker say.
@@ -33,11 +36,23 @@ pub(crate) struct Place<'a> {
     pub(crate) path: &'a str,
     /// Whether the request came for a WebSocket; HTTP writes its tracker differently (5.8).
     pub(crate) websocket: bool,
+    /// How the answer is written.
+    pub(crate) form: Form,
+}
+
+/// How a refusal is written for whoever asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As the service's own (protocol.md 5.8).
+    #[default]
+    Json,
+    /// As the management client of .NET reads it (protocol.md 7.1).
+    Xml,
 }
 
 impl Refusal {
     fn new(status: StatusCode, code: &'static str, reason: Reason, text: impl Into<String>) -> Self {
-        Self { status, code, reason: Some(reason), text: text.into(), retry_after: None }
+        Self { status, code, reason: Some(reason), text: text.into(), retry_after: None, allow: None }
     }
 
     pub(crate) fn bad_request(text: impl Into<String>) -> Self {
@@ -123,6 +138,13 @@ impl Refusal {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", Reason::BadRequest, text)
     }
 
+    /// Another method than those that read one of the relay's own addresses.
+    pub(crate) fn only_read() -> Self {
+        let text = "This address is only read, by GET or HEAD";
+        let refusal = Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", Reason::BadRequest, text);
+        Self { allow: Some("GET, HEAD"), ..refusal }
+    }
+
     /// A request body above what the hybrid connection takes.
     pub(crate) fn body_too_large() -> Self {
         let text = "The request's body is larger than the endpoint takes";
@@ -196,12 +218,22 @@ impl Refusal {
         let tracker =
             if place.websocket { format!("sb://{}/{path}", place.host) } else { format!("{}:{path}", place.host) };
         let message = refusal::reason_phrase(&self.text, &id, &tracker, env.wall_clock());
-        let body = serde_json::json!({"error": {"code": self.code, "message": message}}).to_string();
+        let status = self.status(place.websocket);
+        let (kind, body) = match place.form {
+            Form::Json => {
+                let body = serde_json::json!({"error": {"code": self.code, "message": message}});
+                ("application/json; charset=utf-8", body.to_string())
+            }
+            Form::Xml => ("application/xml; charset=utf-8", own::error_xml(status, &message)),
+        };
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status(place.websocket);
+        *response.status_mut() = status;
         set_reason(&mut response, &message);
         let fields = response.headers_mut();
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(methods) = self.allow {
+            fields.insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
         set_tracking_id(fields, place.tracking_id);
         if let Some(reason) = self.reason {
             fields.insert(headers::RELAY_REASON, HeaderValue::from_static(reason.as_str()));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hybridrelay::EntityPath;
 use tokio::sync::watch;
@@ -45,8 +46,8 @@ pub trait Store: Send + Sync + 'static {
     fn changes(&self) -> watch::Receiver<Arc<Snapshot>>;
 
     /// Makes the hybrid connection that an authorised listener asked for, if the namespace's policy allows it, and returns
-    /// it. `None`: there is no such policy.
-    fn create_on_listen(&self, namespace: &str, path: EntityPath) -> Option<Entity>;
+    /// it; it is made `now`. `None`: there is no such policy.
+    fn create_on_listen(&self, namespace: &str, path: EntityPath, now: SystemTime) -> Option<Entity>;
 }
 
 /// A store in memory that the embedding program edits.
@@ -101,7 +102,7 @@ impl Store for MemoryStore {
         self.0.subscribe()
     }
 
-    fn create_on_listen(&self, namespace: &str, path: EntityPath) -> Option<Entity> {
+    fn create_on_listen(&self, namespace: &str, path: EntityPath, now: SystemTime) -> Option<Entity> {
         let mut created = None;
         self.0.send_if_modified(|current| {
             let known = current.namespace(namespace);
@@ -116,7 +117,7 @@ impl Store for MemoryStore {
             }) else {
                 return false;
             };
-            let entity = policy.entity(path);
+            let entity = policy.entity(path, now);
             created = Some(entity.clone());
             let snapshot = Arc::make_mut(current);
             let found = snapshot.namespaces.iter_mut().find(|candidate| candidate.name == namespace);
@@ -136,6 +137,8 @@ impl fmt::Debug for MemoryStore {
 mod tests {
     use super::*;
     use crate::namespace::AutoCreate;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn path(text: &str) -> EntityPath {
         text.parse().expect("a valid path")
@@ -164,15 +167,15 @@ mod tests {
     #[test]
     fn a_first_listen_creates_once_and_only_with_a_policy() {
         let strict = MemoryStore::new([Namespace::new("n")]);
-        assert!(strict.create_on_listen("n", path("hyco")).is_none());
+        assert!(strict.create_on_listen("n", path("hyco"), NOW).is_none());
 
         let policy = AutoCreate { public: vec!["pub*".to_owned()], limit: 2, ..AutoCreate::default() };
         let store = MemoryStore::new([Namespace::new("n").with_auto_create(policy)]);
-        let first = store.create_on_listen("n", path("Hyco")).expect("allowed");
+        let first = store.create_on_listen("n", path("Hyco"), NOW).expect("allowed");
         assert!(first.requires_client_authorization);
-        let again = store.create_on_listen("n", path("hyco")).expect("there already");
+        let again = store.create_on_listen("n", path("hyco"), NOW).expect("there already");
         assert_eq!(again.path.as_str(), "Hyco");
-        assert!(!store.create_on_listen("n", path("public")).expect("allowed").requires_client_authorization);
-        assert!(store.create_on_listen("n", path("third")).is_none());
+        assert!(!store.create_on_listen("n", path("public"), NOW).expect("allowed").requires_client_authorization);
+        assert!(store.create_on_listen("n", path("third"), NOW).is_none());
     }
 }

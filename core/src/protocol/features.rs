@@ -15,6 +15,11 @@ impl Features {
     /// Request targets arrive byte for byte (decision 24).
     pub const RAW_TARGET: &'static str = "raw-target";
 
+    /// The relay tells who listens. Not agreed on, but named by the relay's own addresses (protocol.md 7.4).
+    pub const PRESENCE: &'static str = "presence";
+    /// The namespace tells which hybrid connections are online. As [`PRESENCE`](Self::PRESENCE) (protocol.md 7.5).
+    pub const DISCOVERY: &'static str = "discovery";
+
     const KNOWN: [&'static str; 3] = [Self::CANCEL, Self::HEADER_ARRAYS, Self::RAW_TARGET];
 
     /// No feature.

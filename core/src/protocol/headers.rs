@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 pub const SERVICE_BUS_AUTHORIZATION: HeaderName = HeaderName::from_static("servicebusauthorization");
 /// Features offered and accepted (protocol.md 3.10).
 pub const RELAY_FEATURES: HeaderName = HeaderName::from_static("relay-features");
+/// What a listener says of itself to those who look for it (protocol.md 10, decision 72).
+pub const RELAY_LABELS: HeaderName = HeaderName::from_static("relay-labels");
 /// The client's name and version.
 pub const RELAY_USER_AGENT: HeaderName = HeaderName::from_static("relay-user-agent");
 /// The id of an attempt, on every relay-made answer (protocol.md 10, decision 50).

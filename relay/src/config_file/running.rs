@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hybridrelay::env::Env;
 use hybridrelay::{Error, ErrorKind, Result};
@@ -68,7 +68,9 @@ impl ConfigFile {
     /// `Network` for an address that cannot be bound. Then nothing is served.
     pub async fn start(self, env: &Env) -> Result<FileRelay> {
         let Self { source, settings, loaded, .. } = self;
-        let store = MemoryStore::new(loaded.namespaces.clone());
+        let mut namespaces = loaded.namespaces.clone();
+        namespaces.iter_mut().for_each(|namespace| keep_times(namespace, None, env.wall_clock()));
+        let store = MemoryStore::new(namespaces);
         let mut builder =
             Relay::builder().env(env.clone()).store(store.clone()).config(settings.tunables.config.clone());
         let mut certificates = Vec::new();
@@ -201,7 +203,8 @@ impl FileRelay {
         // From here on nothing fails.
         let needs_restart = self.started.differences(&settings);
         let (old, new) = (&self.configured, &loaded.namespaces);
-        self.store.replace_with(|present| with_created(present, old, new.clone()));
+        let now = self.env.wall_clock();
+        self.store.replace_with(|present| with_created(present, old, new.clone(), now));
         self.configured = loaded.namespaces;
         for (started, certificate) in self.started.listen.iter().zip(&self.certificates) {
             let known = settings.listen.iter().zip(&loaded.certificates).find(|(listen, _)| listen.is_at(started));
@@ -239,20 +242,48 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// New namespaces with the hybrid connections that listeners have made in the old ones, where that is still allowed.
-pub(super) fn with_created(present: &Snapshot, old: &[Namespace], mut new: Vec<Namespace>) -> Vec<Namespace> {
+/// New namespaces with the hybrid connections that listeners have made in the old ones, where that is still allowed. What was there
+/// keeps its age.
+pub(super) fn with_created(
+    present: &Snapshot,
+    old: &[Namespace],
+    mut new: Vec<Namespace>,
+    now: SystemTime,
+) -> Vec<Namespace> {
     for namespace in &mut new {
-        let Some(policy) = namespace.auto_create.clone() else { continue };
-        let configured = old.iter().find(|candidate| candidate.name == namespace.name);
-        let was_configured = |path: &str| configured.is_some_and(|old| old.entity(path).is_some());
-        for entity in present.namespace(&namespace.name).into_iter().flat_map(Namespace::entities) {
-            let path = entity.path.as_str();
-            if !was_configured(path) && namespace.entity(path).is_none() {
-                namespace.insert(policy.entity(entity.path.clone()));
-            }
-        }
+        insert_created(namespace, present, old, now);
+        keep_times(namespace, present.namespace(&namespace.name), now);
     }
     new
+}
+
+fn insert_created(namespace: &mut Namespace, present: &Snapshot, old: &[Namespace], now: SystemTime) {
+    let Some(policy) = namespace.auto_create.clone() else { return };
+    let configured = old.iter().find(|candidate| candidate.name == namespace.name);
+    let was_configured = |path: &str| configured.is_some_and(|old| old.entity(path).is_some());
+    for entity in present.namespace(&namespace.name).into_iter().flat_map(Namespace::entities) {
+        let path = entity.path.as_str();
+        if !was_configured(path) && namespace.entity(path).is_none() {
+            namespace.insert(policy.entity(entity.path.clone(), now));
+        }
+    }
+}
+
+/// Takes over from the same namespace as it was `before` when each hybrid connection was made and changed; it is `now` for those that
+/// are new or have been changed.
+fn keep_times(namespace: &mut Namespace, before: Option<&Namespace>, now: SystemTime) {
+    for mut entity in namespace.entities().cloned().collect::<Vec<_>>() {
+        match before.and_then(|before| before.entity(entity.path.as_str())) {
+            None => entity.created_at = Some(now),
+            Some(before) => {
+                (entity.created_at, entity.updated_at) = (before.created_at, before.updated_at);
+                if entity != *before {
+                    entity.updated_at = Some(now);
+                }
+            }
+        }
+        namespace.insert(entity);
+    }
 }
 
 impl Fixed {

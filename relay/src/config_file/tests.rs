@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hybridrelay::env::Env;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
@@ -566,9 +566,10 @@ fn hybrid_connections_that_listeners_made_outlive_a_reload_as_long_as_there_is_a
         ),
     );
     let store = MemoryStore::new(old.clone());
-    store.create_on_listen("relay.test", "newcomer".parse().expect("a path")).expect("allowed");
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    store.create_on_listen("relay.test", "newcomer".parse().expect("a path"), at(1)).expect("allowed");
     store.replace_with(|present| {
-        running::with_created(present, &old, without_orders.expect("usable").loaded.namespaces)
+        running::with_created(present, &old, without_orders.expect("usable").loaded.namespaces, at(2))
     });
     let snapshot = store.snapshot();
     let namespace = snapshot.namespace("relay.test").expect("still there");
@@ -578,8 +579,11 @@ fn hybrid_connections_that_listeners_made_outlive_a_reload_as_long_as_there_is_a
         namespace.entity("newcomer").is_some_and(|entity| !entity.requires_client_authorization),
         "as the policy is now"
     );
+    let times = |path| namespace.entity(path).map(|entity| (entity.created_at, entity.updated_at));
+    assert_eq!(times("newcomer"), Some((Some(at(1)), Some(at(2)))), "it has become public");
+    assert_eq!(times("other"), Some((Some(at(2)), None)));
 
-    store.replace_with(|present| running::with_created(present, &old, with("")));
+    store.replace_with(|present| running::with_created(present, &old, with(""), at(3)));
     let snapshot = store.snapshot();
     assert!(snapshot.namespace("relay.test").is_some_and(|namespace| namespace.entity("newcomer").is_none()));
 }

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 
@@ -15,6 +16,8 @@ pub(crate) enum Body {
     Own(Full<Bytes>),
     /// A listener's.
     Relayed(RelayedBody),
+    /// Made by the relay as something happens.
+    Events(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
 /// A body that ended before its end. The connection to the sender ends with it, so that nobody takes the part for the whole.
@@ -30,6 +33,9 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Relayed(body) => Pin::new(body).poll_frame(cx),
+            Self::Events(events) => {
+                events.as_mut().poll_next(cx).map(|event| event.map(|event| Ok(Frame::data(event))))
+            }
         }
     }
 
@@ -37,6 +43,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Own(body) => body.is_end_stream(),
             Self::Relayed(body) => body.is_end_stream(),
+            Self::Events(_) => false,
         }
     }
 
@@ -44,6 +51,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Own(body) => body.size_hint(),
             Self::Relayed(body) => body.size_hint(),
+            Self::Events(_) => SizeHint::default(),
         }
     }
 }

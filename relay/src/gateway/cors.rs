@@ -54,7 +54,7 @@ impl Cors {
     }
 
     /// The answer to a preflight, if the request is one: it never brings a token, so it comes before all else.
-    pub(super) fn preflight(&self, method: &Method, asked: &HeaderMap) -> Option<Response<Body>> {
+    pub(crate) fn preflight(&self, method: &Method, asked: &HeaderMap) -> Option<Response<Body>> {
         let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|_| method == Method::OPTIONS)?;
         let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
