@@ -9,6 +9,7 @@ use std::future::{Future, IntoFuture};
 use std::panic::Location;
 use std::time::Duration;
 
+pub mod events;
 pub mod fake;
 pub mod peers;
 pub mod process;

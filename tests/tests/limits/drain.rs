@@ -26,7 +26,6 @@ async fn there_is_nothing_else_below_that_path() {
         Ask::http("GET", "/$relay/"),
         Ask::http("GET", "/$relay/metrics"),
         Ask::http("GET", "/$relay/healthz/more"),
-        Ask::http("POST", "/$relay/healthz"),
         Ask::websocket("/$relay/events"),
     ];
     for ask in asks {
@@ -35,6 +34,8 @@ async fn there_is_nothing_else_below_that_path() {
         assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
         assert!(answer.body.contains("\"code\":\"EndpointNotFound\""), "{}", answer.body);
     }
+    let answer = Ask::http("POST", "/$relay/healthz").send(&relay.door).await;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")));
 }
 
 /// Asks over a new socket, as a load balancer does; `None` if none is taken.
