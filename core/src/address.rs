@@ -186,6 +186,12 @@ impl RelayAddress {
         self
     }
 
+    /// The namespace alone.
+    pub(crate) fn without_entity(mut self) -> Self {
+        self.entity = None;
+        self
+    }
+
     /// The same address without TLS, as `UseDevelopmentEmulator=true` asks.
     pub fn with_plaintext(mut self) -> Self {
         self.plaintext = true;

@@ -19,7 +19,7 @@ mod traffic;
 pub use body::Body;
 pub(crate) use bridge::{Bridged, bridge, handshake_headers};
 pub use cancellation::Cancellation;
-pub(crate) use client::HttpClient;
+pub(crate) use client::{HttpClient, Question};
 
 #[cfg(fuzzing)]
 pub(crate) use head::Target;

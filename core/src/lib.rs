@@ -46,6 +46,9 @@
 //! # }
 //! ```
 //!
+//! A relay of ours also tells who listens ([`Sender::presence`]) and what a namespace offers ([`Namespace`]); from Azure Relay such a call
+//! gets `Unsupported`.
+//!
 //! Streams, limits, ends and cancellation are described at [`Connection`], [`Listener`] and [`Sender`]; every failure is an
 //! [`Error`] with an [`ErrorKind`], the relay's own reason and a tracking id.
 
@@ -55,13 +58,16 @@ mod connection_string;
 mod dial;
 pub mod env;
 mod error;
+mod follow;
 mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
 mod link;
 mod listener;
+mod namespace;
 mod options;
+mod presence;
 pub mod protocol;
 mod sender;
 mod serving;
@@ -80,7 +86,9 @@ pub use dial::Proxy;
 pub use error::{Error, ErrorKind, Result};
 pub use forward::{ForwardEvent, Forwarded, Forwarder};
 pub use listener::{AcceptConnect, Incoming, IncomingConnect, Listener, ListenerBuilder, Status, StatusWatcher};
+pub use namespace::{Endpoint, EndpointEvent, EndpointEvents, Namespace, NamespaceBuilder};
 pub use options::Target;
+pub use presence::{Presence, PresenceEvent, PresenceEvents, PresenceWatcher, PresentListener};
 pub use protocol::Features;
 pub use sender::{Connect, Sender, SenderBuilder};
 pub use token::TokenProvider;

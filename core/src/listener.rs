@@ -1,5 +1,6 @@
 //! The listening side: online under a hybrid connection, through network loss and token expiry.
 
+use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::address::{EntityPath, RelayAddress};
 use crate::env::Env;
 use crate::options::{Options, Target, shared_options};
-use crate::protocol::{Features, TrackingId};
+use crate::protocol::{Features, TrackingId, labels};
 use crate::{Error, ErrorKind, Result};
 
 mod backoff;
@@ -21,12 +22,14 @@ mod queue;
 mod status;
 mod task;
 
+pub(crate) use backoff::Backoff;
 pub(crate) use control::{Outgoing, USER_AGENT};
 pub(crate) use incoming::AnswerContext;
 pub use incoming::{AcceptConnect, Incoming, IncomingConnect};
 pub(crate) use queue::IncomingQueue;
 pub use status::{Status, StatusWatcher};
 
+use control::Identity;
 use task::ListenerTask;
 
 /// A listener that is or was online under a hybrid connection. Cheap to clone.
@@ -58,6 +61,7 @@ impl Listener {
             max_concurrent: 1024,
             subprotocols: Vec::new(),
             tracking_id: None,
+            labels: BTreeMap::new(),
         }
     }
 
@@ -133,6 +137,7 @@ pub struct ListenerBuilder {
     max_concurrent: usize,
     subprotocols: Vec<String>,
     tracking_id: Option<String>,
+    labels: BTreeMap<String, String>,
 }
 
 impl ListenerBuilder {
@@ -177,6 +182,14 @@ impl ListenerBuilder {
         self
     }
 
+    /// Says something of the listener to those who may manage the hybrid connection, such as its version or where it runs; see
+    /// [`PresentListener::labels`](crate::PresentListener::labels). May be called several times; all together take at most 1 KiB. Azure
+    /// Relay ignores them.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
     /// Gets online.
     ///
     /// # Errors
@@ -186,6 +199,7 @@ impl ListenerBuilder {
     /// dropped, which ends the attempt.
     pub async fn open(self) -> Result<Listener> {
         let checked = self.options.check()?;
+        let labels = labels::write(&self.labels).map_err(|error| Error::invalid(error.to_string()))?;
         let env = checked.dialer.env().clone();
         let id = match self.tracking_id {
             Some(text) => TrackingId::adopt(&text)
@@ -222,7 +236,7 @@ impl ListenerBuilder {
         }));
         let task = ListenerTask {
             checked,
-            id: id.to_string(),
+            identity: Identity { id: id.to_string(), labels },
             reconnect: self.reconnect,
             wait: self.wait,
             context,

@@ -130,6 +130,15 @@ impl fmt::Debug for Options {
     }
 }
 
+/// A namespace, the way there and the credential for it: all that a request needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach {
+    pub(crate) address: RelayAddress,
+    pub(crate) credential: Option<TokenProvider>,
+    pub(crate) dialer: Dialer,
+    pub(crate) connect_timeout: Duration,
+}
+
 /// Options that were checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
@@ -163,15 +172,41 @@ impl Options {
     }
 
     pub(crate) fn check(self) -> Result<Checked> {
-        let (address, credential, operation_timeout) = self.target.0?;
-        let address = match &self.entity {
-            Some(entity) => address.with_entity(entity.parse()?),
-            None => address,
-        };
+        let address = self.address()?;
         let Some(entity) = address.entity().cloned() else {
             return Err(Error::invalid("no hybrid connection is named")
                 .with_hint("add EntityPath=… to the connection string, or name the entity"));
         };
+        let (keep_alive, close_timeout, max_message_size) =
+            (self.keep_alive, self.close_timeout, self.max_message_size);
+        let Reach { credential, dialer, connect_timeout, .. } = self.reach(address.clone())?;
+        Ok(Checked {
+            address,
+            entity,
+            credential,
+            dialer,
+            connect_timeout,
+            link: WebSocketSettings { keep_alive, keep_alive_deadline: Duration::from_secs(10), close_timeout },
+            connection: ConnectionSettings { close_timeout, max_message_size },
+        })
+    }
+
+    /// Checks what counts for a namespace as a whole.
+    pub(crate) fn check_namespace(self) -> Result<Reach> {
+        let address = self.address()?.without_entity();
+        self.reach(address)
+    }
+
+    fn address(&self) -> Result<RelayAddress> {
+        let (address, _, _) = self.target.0.clone()?;
+        match &self.entity {
+            Some(entity) => Ok(address.with_entity(entity.parse()?)),
+            None => Ok(address),
+        }
+    }
+
+    fn reach(self, address: RelayAddress) -> Result<Reach> {
+        let (_, credential, operation_timeout) = self.target.0?;
         address.check_plaintext(self.insecure_plaintext)?;
         let tls = match self.tls_config {
             Some(config) => ClientTls::from_config(config),
@@ -184,22 +219,24 @@ impl Options {
             );
         }
         let routing = self.proxy.routing(&self.env);
-        Ok(Checked {
+        Ok(Reach {
             address,
-            entity,
             credential: self.credential.or(credential),
             dialer: Dialer::new(self.env, tls, routing, header_map(&self.headers)?),
             connect_timeout: self.connect_timeout.or(operation_timeout).unwrap_or(Duration::from_secs(60)),
-            link: WebSocketSettings {
-                keep_alive: self.keep_alive,
-                keep_alive_deadline: Duration::from_secs(10),
-                close_timeout: self.close_timeout,
-            },
-            connection: ConnectionSettings {
-                close_timeout: self.close_timeout,
-                max_message_size: self.max_message_size,
-            },
         })
+    }
+}
+
+impl Checked {
+    pub(crate) fn reach(&self) -> Reach {
+        let Self { address, credential, dialer, connect_timeout, .. } = self;
+        Reach {
+            address: address.clone(),
+            credential: credential.clone(),
+            dialer: dialer.clone(),
+            connect_timeout: *connect_timeout,
+        }
     }
 }
 
@@ -232,15 +269,9 @@ const RESERVED: [&str; 9] = [
     "upgrade",
 ];
 
-/// Generates the builder methods that listeners and senders share, over a field `options: Options`.
-macro_rules! shared_options {
+/// Generates the builder methods of all that reaches a relay, over a field `options: Options`.
+macro_rules! reach_options {
     () => {
-        /// The hybrid connection, instead of the target's `EntityPath`.
-        pub fn entity(mut self, path: impl Into<String>) -> Self {
-            self.options.entity = Some(path.into());
-            self
-        }
-
         /// The credential, instead of the connection string's.
         pub fn credential(mut self, provider: $crate::token::TokenProvider) -> Self {
             self.options.credential = Some(provider);
@@ -252,22 +283,6 @@ macro_rules! shared_options {
         /// answer to its handshake for 20 s at most.
         pub fn connect_timeout(mut self, limit: std::time::Duration) -> Self {
             self.options.connect_timeout = Some(limit);
-            self
-        }
-
-        /// How long a closing connection may make no progress before it is aborted. Default 60 s.
-        pub fn close_timeout(mut self, limit: std::time::Duration) -> Self {
-            self.options.close_timeout = limit;
-            self
-        }
-
-        /// Ping after this long without a byte in one of the directions; a peer that does not answer within 10 s is gone. Behind
-        /// messages that may not have been read yet it has 130 s, since a side that does not read is not dead. Default 20 s.
-        ///
-        /// `None` never pings. Then only a program that keeps receiving answers the relay's own pings, and the relay takes one that
-        /// does neither for dead.
-        pub fn keep_alive(mut self, interval: impl Into<Option<std::time::Duration>>) -> Self {
-            self.options.keep_alive = interval.into();
             self
         }
 
@@ -309,17 +324,47 @@ macro_rules! shared_options {
             self
         }
 
-        /// The longest message that [`Connection::receive`](crate::Connection::receive) puts together. Default 64 MiB. Byte
-        /// streams have no limit.
-        pub fn max_message_size(mut self, bytes: usize) -> Self {
-            self.options.max_message_size = bytes;
-            self
-        }
-
         /// The environment to run in. Default: the system's.
         #[doc(hidden)]
         pub fn env(mut self, env: $crate::env::Env) -> Self {
             self.options.env = env;
+            self
+        }
+    };
+}
+pub(crate) use reach_options;
+
+/// Generates the builder methods that listeners and senders share, over a field `options: Options`.
+macro_rules! shared_options {
+    () => {
+        $crate::options::reach_options!();
+
+        /// The hybrid connection, instead of the target's `EntityPath`.
+        pub fn entity(mut self, path: impl Into<String>) -> Self {
+            self.options.entity = Some(path.into());
+            self
+        }
+
+        /// How long a closing connection may make no progress before it is aborted. Default 60 s.
+        pub fn close_timeout(mut self, limit: std::time::Duration) -> Self {
+            self.options.close_timeout = limit;
+            self
+        }
+
+        /// Ping after this long without a byte in one of the directions; a peer that does not answer within 10 s is gone. Behind
+        /// messages that may not have been read yet it has 130 s, since a side that does not read is not dead. Default 20 s.
+        ///
+        /// `None` never pings. Then only a program that keeps receiving answers the relay's own pings, and the relay takes one that
+        /// does neither for dead.
+        pub fn keep_alive(mut self, interval: impl Into<Option<std::time::Duration>>) -> Self {
+            self.options.keep_alive = interval.into();
+            self
+        }
+
+        /// The longest message that [`Connection::receive`](crate::Connection::receive) puts together. Default 64 MiB. Byte
+        /// streams have no limit.
+        pub fn max_message_size(mut self, bytes: usize) -> Self {
+            self.options.max_message_size = bytes;
             self
         }
     };

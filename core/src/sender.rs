@@ -14,6 +14,7 @@ use crate::http::{Body, HttpClient, OneWay};
 use crate::link::WebSocketLink;
 use crate::listener::USER_AGENT;
 use crate::options::{Checked, Options, Target, header_map, shared_options};
+use crate::presence::{self, Presence, PresenceEvents, PresenceWatcher};
 use crate::protocol::{TrackingId, headers, refusal};
 use crate::{Connection, Error, ErrorKind, Result};
 
@@ -89,6 +90,49 @@ impl Sender {
         self.http.one_way(request.map(Into::into)).await
     }
 
+    /// Follows who listens on the hybrid connection, from now on and in the background.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` from a relay that does not tell, as Azure Relay. `Unauthorized` and `EndpointNotFound` as the relay refuses: the
+    /// credential needs the right to listen or to send, and to manage to be told who the listeners are. `Network`, `Tls`, `Timeout` and
+    /// others if the relay cannot be reached. After the first answer nothing ends it any more: see
+    /// [`PresenceWatcher::interruption`]. Dropping the future withdraws the question.
+    pub async fn presence(&self) -> Result<PresenceWatcher> {
+        PresenceWatcher::start(self.http.clone(), &self.checked.entity).await
+    }
+
+    /// Follows the listeners one by one. Nothing is asked before [`PresenceEvents::next`].
+    pub fn presence_events(&self) -> PresenceEvents {
+        PresenceEvents::new(self.http.clone(), &self.checked.entity)
+    }
+
+    /// Who listens on the hybrid connection now.
+    ///
+    /// # Errors
+    ///
+    /// As [`presence`](Self::presence).
+    pub async fn presence_now(&self) -> Result<Presence> {
+        presence::ask(&self.http, &self.checked.entity).await
+    }
+
+    /// Waits until somebody listens on the hybrid connection. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` if nobody does within `limit`; as [`presence`](Self::presence).
+    pub async fn wait_for_listener(&self, limit: Duration) -> Result<Presence> {
+        let Checked { entity, address, dialer, .. } = &*self.checked;
+        let waiting = async {
+            let listened = self.presence().await?.listened().await;
+            listened.ok_or_else(|| Error::new(ErrorKind::Internal, "the watcher has ended"))
+        };
+        dialer.env().timeout(limit, waiting).await.unwrap_or_else(|| {
+            let what = format!("nobody listened on '{entity}' at {}", address.authority());
+            Err(Error::new(ErrorKind::Timeout, format!("{what} within {} s", limit.as_secs_f32())))
+        })
+    }
+
     /// The relay's address.
     pub fn address(&self) -> &RelayAddress {
         &self.checked.address
@@ -117,7 +161,7 @@ impl SenderBuilder {
     /// `InvalidArgument` naming the option that is not usable.
     pub fn build(self) -> Result<Sender> {
         let checked = Arc::new(self.options.check()?);
-        let http = Arc::new(HttpClient::new(checked.clone()));
+        let http = Arc::new(HttpClient::new(checked.reach()));
         Ok(Sender { checked, http })
     }
 }

@@ -2,11 +2,10 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -15,7 +14,7 @@ use super::head::ReasonPhrase;
 use super::one_way::OneWay;
 use crate::dial::HttpConnector;
 use crate::listener::USER_AGENT;
-use crate::options::Checked;
+use crate::options::Reach;
 use crate::protocol::{headers, refusal};
 use crate::{Error, ErrorKind, Result};
 
@@ -29,46 +28,103 @@ use tokens::Tokens;
 const REFUSAL_LIMIT: usize = 64 * 1024;
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(10);
 
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What the relay itself is asked.
+pub(crate) struct Question<'q> {
+    pub(crate) path: &'q str,
+    /// The feature that the address belongs to.
+    pub(crate) feature: &'static str,
+    /// The form of the answer.
+    pub(crate) accept: &'static str,
+    /// The event that was seen last.
+    pub(crate) last_id: Option<&'q str>,
+}
+
 pub(crate) struct HttpClient {
-    checked: Arc<Checked>,
+    reach: Reach,
     pool: Pool,
     tokens: Option<Tokens>,
 }
 
 impl HttpClient {
-    pub(crate) fn new(checked: Arc<Checked>) -> Self {
-        let env = checked.dialer.env();
-        let connector = HttpConnector::new(checked.dialer.clone(), checked.connect_timeout);
-        let pool = Pool::new(env, connector, !checked.address.is_plaintext());
-        let tokens = checked.credential.clone().map(|credential| {
-            Tokens::new(env.clone(), credential, checked.address.audience(), checked.connect_timeout)
-        });
-        Self { checked, pool, tokens }
+    pub(crate) fn new(reach: Reach) -> Self {
+        let env = reach.dialer.env();
+        let connector = HttpConnector::new(reach.dialer.clone(), reach.connect_timeout);
+        let pool = Pool::new(env, connector, !reach.address.is_plaintext());
+        let tokens = reach
+            .credential
+            .clone()
+            .map(|credential| Tokens::new(env.clone(), credential, reach.address.audience(), reach.connect_timeout));
+        Self { reach, pool, tokens }
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     pub(crate) async fn request(&self, request: Request<Body>) -> Result<Response<Body>> {
-        let request = self.prepare(request).await?;
-        self.send(request).await.map(from_listener)
+        self.relayed(request).await.map(from_listener)
     }
 
     /// Sends a request of which only the relay's own answer counts.
-    pub(crate) async fn one_way(&self, request: Request<Body>) -> Result<OneWay> {
-        let mut request = self.prepare(request).await?;
+    pub(crate) async fn one_way(&self, mut request: Request<Body>) -> Result<OneWay> {
         request.headers_mut().insert(headers::RELAY_DELIVERY, HeaderValue::from_static(headers::ONE_WAY));
-        let response = self.send(request).await?;
+        let response = self.relayed(request).await?;
         OneWay::read(response.status(), response.headers()).ok_or_else(|| {
-            let (entity, authority) = (&self.checked.entity, self.checked.address.authority());
-            let what = format!("the relay at {authority} does not know one-way requests");
+            let what = format!("the relay at {} does not know one-way requests", self.reach.address.authority());
             let hint = "send ordinary requests through this relay";
-            Error::new(ErrorKind::Unsupported, format!("{what}; a listener of '{entity}' has answered this one"))
-                .with_hint(hint)
+            Error::new(ErrorKind::Unsupported, format!("{what}; a listener has answered this one")).with_hint(hint)
         })
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>> {
-        let client = self.pool.client(request.uri()).await?;
-        let response = client.request(request).await.map_err(|error| self.failed(error))?;
+    /// Sends a request to a listener. What the relay itself refuses is an error.
+    async fn relayed(&self, request: Request<Body>) -> Result<Response<Incoming>> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = self.relayed_uri(&parts.uri)?;
+        let response = self.send(Request::from_parts(parts, body)).await?;
         if self.is_relays(&response) { Err(self.refused(response).await) } else { Ok(response) }
+    }
+
+    /// Asks the relay itself, at one of its own addresses, and returns an answer of success.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` from a relay that has no such address: nothing in its answer names the feature (protocol.md 10, decision 73).
+    pub(crate) async fn ask_relay(&self, question: &Question<'_>) -> Result<Response<Body>> {
+        let Question { path, feature, accept, last_id } = question;
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = self.uri(path.parse().map_err(|_| Error::invalid("the path is not valid"))?)?;
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
+        if let Some(id) = last_id.and_then(|id| HeaderValue::from_str(id).ok()) {
+            request.headers_mut().insert(LAST_EVENT_ID, id);
+        }
+        let limit = self.reach.connect_timeout;
+        let answered = self.reach.dialer.env().timeout(limit, self.send(request)).await;
+        let response = answered.unwrap_or_else(|| {
+            let what = format!("no answer from {} within {} s", self.reach.address.authority(), limit.as_secs_f32());
+            Err(Error::new(ErrorKind::Timeout, what))
+        })?;
+        let marks = response.headers().get_all(headers::RELAY_FEATURES).iter();
+        let marks = marks.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+        let is_known = marks.map(str::trim).any(|name| name == *feature);
+        let status = response.status();
+        // What is between us and the relay, or a relay that is overloaded, says nothing of features.
+        let is_elsewhere = status.is_server_error() || matches!(status.as_u16(), 407 | 408 | 429 | 431);
+        if !is_known && !is_elsewhere {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{} does not offer '{feature}'", self.reach.address.authority()),
+            )
+            .with_status(status.as_u16()));
+        }
+        if status.is_success() { Ok(from_listener(response)) } else { Err(self.refused(response).await) }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>> {
+        let request = self.prepare(request).await?;
+        let client = self.pool.client(request.uri()).await?;
+        client.request(request).await.map_err(|error| self.failed(error))
     }
 
     /// Makes what the program wants a request to the relay.
@@ -77,7 +133,6 @@ impl HttpClient {
         if parts.method == Method::CONNECT {
             return Err(Error::invalid("CONNECT cannot be relayed; open a connection instead"));
         }
-        parts.uri = self.uri(&parts.uri)?;
         parts.version = Version::HTTP_11;
         let length = parts.headers.get(header::CONTENT_LENGTH).cloned();
         let mut fields = headers::without_hop_by_hop(&parts.headers);
@@ -85,9 +140,9 @@ impl HttpClient {
         if let Some(length) = length.filter(|_| body.size_hint().exact().is_none()) {
             fields.insert(header::CONTENT_LENGTH, length);
         }
-        for name in self.checked.dialer.headers().keys() {
+        for name in self.reach.dialer.headers().keys() {
             if !fields.contains_key(name) {
-                let values = self.checked.dialer.headers().get_all(name);
+                let values = self.reach.dialer.headers().get_all(name);
                 fields.extend(values.iter().map(|value| (name.clone(), value.clone())));
             }
         }
@@ -100,7 +155,7 @@ impl HttpClient {
     }
 
     /// The program's path and query behind the hybrid connection's name.
-    fn uri(&self, uri: &Uri) -> Result<Uri> {
+    fn relayed_uri(&self, uri: &Uri) -> Result<Uri> {
         if uri.authority().is_some() {
             return Err(Error::invalid("a relayed request has a path and no host: the sender knows the relay"));
         }
@@ -111,11 +166,15 @@ impl HttpClient {
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
         let query = query.map_or(String::new(), |query| format!("?{query}"));
-        let target: PathAndQuery = format!("/{}{slash}{path}{query}", self.checked.entity)
-            .parse()
-            .map_err(|_| Error::invalid("the path is not valid"))?;
-        let scheme = if self.checked.address.is_plaintext() { "http" } else { "https" };
-        let uri = Uri::builder().scheme(scheme).authority(self.checked.address.authority()).path_and_query(target);
+        let entity = self.reach.address.entity().map_or("", |entity| entity.as_str());
+        let target = format!("/{entity}{slash}{path}{query}");
+        self.uri(target.parse().map_err(|_| Error::invalid("the path is not valid"))?)
+    }
+
+    fn uri(&self, target: PathAndQuery) -> Result<Uri> {
+        let address = &self.reach.address;
+        let scheme = if address.is_plaintext() { "http" } else { "https" };
+        let uri = Uri::builder().scheme(scheme).authority(address.authority()).path_and_query(target);
         uri.build().map_err(|_| Error::invalid("the relay's address makes no URI"))
     }
 
@@ -138,13 +197,9 @@ impl HttpClient {
                 }
             }
         };
-        let _ = self.checked.dialer.env().timeout(REFUSAL_PATIENCE, reading).await;
+        let _ = self.reach.dialer.env().timeout(REFUSAL_PATIENCE, reading).await;
         let error = refusal::classify(&refusal::Answer {
-            what: &format!(
-                "the request to '{}' at {} was refused",
-                self.checked.entity,
-                self.checked.address.authority()
-            ),
+            what: &format!("the request to {} was refused", self.place()),
             status: parts.status.as_u16(),
             reason: parts.extensions.get::<ReasonPhrase>().map_or("", |reason| &reason.0),
             headers: &parts.headers,
@@ -161,7 +216,7 @@ impl HttpClient {
 
     fn failed(&self, error: hyper_util::client::legacy::Error) -> Error {
         if error.is_connect() {
-            self.pool.forget(!self.checked.address.is_plaintext());
+            self.pool.forget(!self.reach.address.is_plaintext());
         }
         let mut source: Option<&(dyn StdError + 'static)> = Some(&error);
         while let Some(cause) = source {
@@ -170,9 +225,14 @@ impl HttpClient {
             }
             source = cause.source();
         }
-        let what =
-            format!("the request to '{}' at {} broke off", self.checked.entity, self.checked.address.authority());
+        let what = format!("the request to {} broke off", self.place());
         Error::new(ErrorKind::ConnectionLost, what).with_source(error)
+    }
+
+    fn place(&self) -> String {
+        let address = &self.reach.address;
+        let entity = address.entity().map_or(String::new(), |entity| format!("'{entity}' at "));
+        format!("{entity}{}", address.authority())
     }
 }
 

@@ -19,19 +19,19 @@ const REFUSED: [u64; 2] = [10, 30];
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     attempt: usize,
 }
 
 impl Backoff {
     /// Starts over: the listener was online.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempt = 0;
     }
 
     /// The wait from now to the next attempt, after `error` ended the last one, which had `begun` then. A channel that was lost
     /// counts from its loss.
-    pub(super) fn next(&mut self, env: &Env, error: &Error, begun: Instant) -> Duration {
+    pub(crate) fn next(&mut self, env: &Env, error: &Error, begun: Instant) -> Duration {
         let attempt = self.attempt;
         self.attempt += 1;
         let first = FIRST.get(attempt).map(|limit| env.jitter(Duration::from_secs(*limit)));

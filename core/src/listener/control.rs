@@ -88,6 +88,13 @@ enum Renewal {
     Ends { wall: SystemTime },
 }
 
+/// What a listener is known by, over all of its channels.
+pub(super) struct Identity {
+    pub(super) id: String,
+    /// As the header has them.
+    pub(super) labels: String,
+}
+
 /// Whether it is the first time that a listener opens a channel, or it was online before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
@@ -97,16 +104,16 @@ pub(super) enum Opening {
 
 impl ControlChannel {
     /// Fetches a token and opens a channel. The connect timeout covers both.
-    pub(super) async fn open(checked: &Checked, id: &str, opening: Opening) -> Result<Self> {
+    pub(super) async fn open(checked: &Checked, identity: &Identity, opening: Opening) -> Result<Self> {
         let env = checked.dialer.env().clone();
-        let opening = Self::open_unbounded(&env, checked, id, opening);
+        let opening = Self::open_unbounded(&env, checked, identity, opening);
         env.timeout(checked.connect_timeout, opening).await.unwrap_or_else(|| {
             let limit = checked.connect_timeout.as_secs_f32();
             Err(Error::new(ErrorKind::Timeout, format!("the listener did not get online within {limit} s")))
         })
     }
 
-    async fn open_unbounded(env: &Env, checked: &Checked, id: &str, opening: Opening) -> Result<Self> {
+    async fn open_unbounded(env: &Env, checked: &Checked, identity: &Identity, opening: Opening) -> Result<Self> {
         let audience = checked.address.audience();
         let new_tokens = checked.credential.as_ref().and_then(TokenProvider::watch);
         let token = match &checked.credential {
@@ -115,10 +122,15 @@ impl ControlChannel {
         };
         let mut handshake = checked
             .dialer
-            .to_namespace(&checked.address.listen_uri(id)?)?
+            .to_namespace(&checked.address.listen_uri(&identity.id)?)?
             .unacknowledged(HANDSHAKE_UNACKNOWLEDGED)
             .header(headers::RELAY_USER_AGENT, HeaderValue::from_static(USER_AGENT))
             .header(headers::RELAY_FEATURES, offered_features()?);
+        if !identity.labels.is_empty() {
+            let labels =
+                HeaderValue::from_str(&identity.labels).map_err(|_| Error::invalid("the labels cannot be sent"))?;
+            handshake = handshake.header(headers::RELAY_LABELS, labels);
+        }
         if let Some(token) = &token {
             handshake = handshake.header(headers::SERVICE_BUS_AUTHORIZATION, token.header_value()?);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::backoff::Backoff;
-use super::control::{ControlChannel, ControlEvent, Opening};
+use super::control::{ControlChannel, ControlEvent, Identity, Opening};
 use super::incoming::AnswerContext;
 use super::queue::IncomingQueue;
 use super::{Incoming, IncomingConnect, Status};
@@ -28,7 +28,7 @@ const REFUSE_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) struct ListenerTask {
     pub(super) checked: Checked,
-    pub(super) id: String,
+    pub(super) identity: Identity,
     pub(super) reconnect: bool,
     pub(super) wait: bool,
     pub(super) context: Arc<AnswerContext>,
@@ -70,7 +70,7 @@ impl ListenerTask {
             let opened = tokio::select! {
                 biased;
                 () = closed(&mut closing) => return None,
-                opened = ControlChannel::open(&self.checked, &self.id, opening) => opened,
+                opened = ControlChannel::open(&self.checked, &self.identity, opening) => opened,
             };
             let error = match opened {
                 Ok(channel) => {
