@@ -8,3 +8,4 @@ mod events;
 mod management;
 mod once;
 mod rights;
+mod sdk;

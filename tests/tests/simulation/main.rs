@@ -7,6 +7,7 @@ mod closing;
 mod half_close;
 mod network;
 mod one_way;
+mod presence;
 mod proxy;
 mod raw;
 mod reconnect;
