@@ -5,12 +5,14 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::config::ConfigArguments;
 use crate::connect::ConnectArguments;
 use crate::demo::DemoArguments;
+use crate::endpoints::EndpointsArguments;
 use crate::expose::ExposeArguments;
 use crate::listen::ListenArguments;
 use crate::manual::{CompletionsArguments, ManArguments};
 use crate::request::RequestArguments;
 use crate::send::SendArguments;
 use crate::serve::ServeArguments;
+use crate::status::StatusArguments;
 use crate::token::TokenArguments;
 
 const EXAMPLES: &str = "\
@@ -23,6 +25,7 @@ Examples:
   hybridrelay expose web 8080          let others reach http://localhost:8080
   hybridrelay request web/orders/7     ask it
   hybridrelay send web/jobs -d 7       tell it, and wait for no answer
+  hybridrelay status web --watch       see who listens there, and who comes and goes
   hybridrelay listen ssh --exec 'nc localhost 22'
   ssh -o ProxyCommand='hybridrelay connect ssh' me@there
 
@@ -64,6 +67,10 @@ pub(crate) enum Command {
     Request(RequestArguments),
     /// Hand an HTTP request to a listener without waiting for its answer
     Send(SendArguments),
+    /// Tell who listens on a hybrid connection
+    Status(StatusArguments),
+    /// Tell which endpoints of a namespace are online
+    Endpoints(EndpointsArguments),
     /// Make or check access tokens
     Token(TokenArguments),
     /// Show a relay, a listener and a sender at work on this machine

@@ -66,6 +66,10 @@ pub(crate) struct ListenArguments {
     #[arg(long)]
     wait: bool,
 
+    /// Say something of this listener to who may manage: 'hybridrelay status' shows it [repeatable]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
+
     #[command(flatten)]
     subprotocols: SubprotocolArguments,
 
@@ -84,6 +88,7 @@ pub(crate) async fn run(arguments: ListenArguments, console: Console) -> Result<
         (None, None) => return Err(nothing_named().into()),
     };
     let builder = route.listener(&entity).subprotocols(&arguments.subprotocols.subprotocol);
+    let builder = arguments.label.iter().fold(builder, |builder, (key, value)| builder.label(key, value));
     let work = match (arguments.echo, &arguments.exec) {
         (true, _) => Some(Work::Echo),
         (false, Some(command)) => Some(Work::Exec(command.as_os_str().into())),
@@ -104,6 +109,11 @@ pub(crate) async fn run(arguments: ListenArguments, console: Console) -> Result<
             converse(&listener, payload, arguments.keep, console, &route).await
         }
     }
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as zone=eu")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Joins standard input and output with one sender, or with one after the other.

@@ -11,6 +11,7 @@ mod connect;
 mod console;
 mod demo;
 mod destination;
+mod endpoints;
 mod expose;
 mod failure;
 mod listen;
@@ -23,8 +24,10 @@ mod send;
 mod serve;
 mod signals;
 mod state;
+mod status;
 mod stdio;
 mod supervisor;
+mod table;
 mod token;
 mod units;
 
@@ -72,6 +75,8 @@ fn run(arguments: Arguments, console: &mut Console) -> Result<(), Failure> {
             Command::Expose(arguments) => expose::run(arguments, console).await,
             Command::Request(arguments) => request::run(arguments, console).await,
             Command::Send(arguments) => send::run(arguments, console).await,
+            Command::Status(arguments) => status::run(arguments, console).await,
+            Command::Endpoints(arguments) => endpoints::run(arguments, console).await,
             Command::Token(arguments) => token::run(arguments),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Completions(arguments) => manual::completions(&arguments),

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 use hybridrelay::{
-    ConnectionString, EntityPath, Listener, ListenerBuilder, Proxy, RelayAddress, Sender, SenderBuilder, Target,
+    ConnectionString, EntityPath, Listener, ListenerBuilder, Namespace, NamespaceBuilder, Proxy, RelayAddress, Sender,
+    SenderBuilder, Target,
 };
 use hybridrelay_relay::units::parse_duration;
 
@@ -213,11 +214,10 @@ impl Relay {
     }
 }
 
-/// Calls the setters that both builders have.
+/// Calls the setters that all builders have.
 macro_rules! with_route {
-    ($builder:expr, $route:expr, $entity:expr) => {{
+    ($builder:expr, $route:expr) => {{
         let mut builder = $builder
-            .entity($entity.as_str())
             .proxy($route.proxy.clone())
             .insecure_skip_verify($route.insecure_skip_verify)
             .insecure_plaintext($route.insecure_plaintext);
@@ -236,16 +236,21 @@ macro_rules! with_route {
 
 impl Route {
     pub(crate) fn listener(&self, entity: &EntityPath) -> ListenerBuilder {
-        with_route!(Listener::builder(self.relay.target()), self, entity)
+        with_route!(Listener::builder(self.relay.target()).entity(entity.as_str()), self)
     }
 
     pub(crate) fn sender(&self, entity: &EntityPath) -> SenderBuilder {
-        with_route!(Sender::builder(self.relay.target()), self, entity)
+        with_route!(Sender::builder(self.relay.target()).entity(entity.as_str()), self)
+    }
+
+    /// The namespace as a whole.
+    pub(crate) fn namespace(&self) -> NamespaceBuilder {
+        with_route!(Namespace::builder(self.relay.target()), self)
     }
 
     /// A sender without a token.
     pub(crate) fn stranger(&self, entity: &EntityPath) -> SenderBuilder {
-        with_route!(Sender::builder(self.relay.address.clone()), self, entity)
+        with_route!(Sender::builder(self.relay.address.clone()).entity(entity.as_str()), self)
     }
 
     /// Host and port of the relay.

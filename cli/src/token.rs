@@ -1,6 +1,6 @@
 //! `token`: access tokens, made and checked.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
@@ -8,13 +8,12 @@ use hybridrelay::EntityPath;
 use hybridrelay::env::Env;
 use hybridrelay::token::{Audience, SasToken};
 use hybridrelay_relay::units::parse_duration;
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use crate::destination::Destination;
 use crate::failure::{Exit, Failure};
 use crate::relay::{TargetArguments, refuse_connection_string};
-use crate::units::format_duration;
+use crate::table::print_line;
+use crate::units::{format_duration, format_time};
 
 /// A token is a line; more than this is none.
 const INPUT_LIMIT: u64 = 64 * 1024;
@@ -120,7 +119,7 @@ fn create(arguments: CreateArguments) -> Result<(), Failure> {
     let expires_at = Env::system().wall_clock().checked_add(arguments.validity);
     let expires_at = expires_at.ok_or_else(|| Failure::usage("--validity is beyond every calendar"))?;
     let token = SasToken::create(&audience, &key_name, &key, expires_at);
-    print(&token.to_text())
+    print_line(&token.to_text()).map(|_| ())
 }
 
 fn verify(arguments: VerifyArguments) -> Result<(), Failure> {
@@ -136,7 +135,8 @@ fn verify(arguments: VerifyArguments) -> Result<(), Failure> {
     let left = token.expires_at().duration_since(now).unwrap_or_default();
     let scope = signing.audience.map(|audience| format!(" for {audience}")).unwrap_or_default();
     let (end, left) = (format_time(token.expires_at()), format_duration(left));
-    print(&format!("valid{scope}, signed by rule '{}', until {end} ({left} left)", token.key_name()))
+    let line = format!("valid{scope}, signed by rule '{}', until {end} ({left} left)", token.key_name());
+    print_line(&line).map(|_| ())
 }
 
 /// Everything that makes a relay refuse the token (protocol.md 2.3).
@@ -212,18 +212,4 @@ fn read_token() -> Result<String, Failure> {
     let read = io::stdin().lock().take(INPUT_LIMIT).read_to_string(&mut text);
     read.map_err(|error| Failure::io("the token cannot be read from standard input", &error))?;
     Ok(text)
-}
-
-fn print(line: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::io("standard output failed", &error)),
-        _ => Ok(()),
-    }
-}
-
-fn format_time(time: SystemTime) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    // A year that the format cannot write has no better name.
-    OffsetDateTime::from(time).format(format).unwrap_or_else(|_| "the far future".to_owned())
 }

@@ -1,6 +1,22 @@
-//! Durations for people to read.
+//! Durations and times for people to read.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
+/// A time to the second: `2026-01-31 08:15:00 UTC`.
+pub(crate) fn format_time(time: SystemTime) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    // A year that the format cannot write has no better name.
+    OffsetDateTime::from(time).format(format).unwrap_or_else(|_| "the far future".to_owned())
+}
+
+/// A time for programs, as RFC 3339 has it; `None` for one that it cannot write.
+pub(crate) fn rfc3339(time: SystemTime) -> Option<String> {
+    OffsetDateTime::from(time).format(&Rfc3339).ok()
+}
 
 /// A duration in its largest unit, rounded: `45 s`, `60 min`, `3 h`, `2 d`.
 pub(crate) fn format_duration(duration: Duration) -> String {

@@ -4,6 +4,7 @@
 mod config;
 mod connect;
 mod demo;
+mod endpoints;
 mod exec;
 mod expose;
 mod failures;
@@ -17,5 +18,6 @@ mod send;
 mod serve;
 mod serve_file;
 mod signals;
+mod status;
 mod supervisor;
 mod token;

@@ -15,7 +15,7 @@ use super::one_way::OneWay;
 use crate::dial::HttpConnector;
 use crate::listener::USER_AGENT;
 use crate::options::Reach;
-use crate::protocol::{headers, refusal};
+use crate::protocol::{Features, headers, refusal};
 use crate::{Error, ErrorKind, Result};
 
 mod pool;
@@ -112,11 +112,12 @@ impl HttpClient {
         // What is between us and the relay, or a relay that is overloaded, says nothing of features.
         let is_elsewhere = status.is_server_error() || matches!(status.as_u16(), 407 | 408 | 429 | 431);
         if !is_known && !is_elsewhere {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("{} does not offer '{feature}'", self.reach.address.authority()),
-            )
-            .with_status(status.as_u16()));
+            let what = format!("{} does not offer '{feature}'", self.reach.address.authority());
+            let hint = match *feature {
+                Features::DISCOVERY => "a hybridrelay server offers it where the namespace says 'discovery = true'",
+                _ => "a hybridrelay server offers it, Azure Relay does not",
+            };
+            return Err(Error::new(ErrorKind::Unsupported, what).with_hint(hint));
         }
         if status.is_success() { Ok(from_listener(response)) } else { Err(self.refused(response).await) }
     }
