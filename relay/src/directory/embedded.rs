@@ -107,7 +107,7 @@ impl Table {
 }
 
 impl Directory for Embedded {
-    fn register(&self, record: ListenerRecord) -> Result<Lease, RegisterError> {
+    fn register(&self, mut record: ListenerRecord) -> Result<Lease, RegisterError> {
         let limits = &self.config.current().limits;
         let (inbox_tx, inbox) = mpsc::channel(limits.queued_deliveries.max(1));
         let queued_bytes = limits.queued_bytes.min(Semaphore::MAX_PERMITS);
@@ -115,14 +115,14 @@ impl Directory for Embedded {
         let life = Arc::new(Life { in_flight: Arc::default(), heard: AtomicU64::new(0) });
         let (id, entity, since) = (record.id, record.entity.clone(), record.last_byte);
 
-        let record = Arc::new(record);
-
         let mut table = self.table();
         if table.count(&entity) >= limits.listeners_per_entity {
             return Err(RegisterError::TooMany);
         }
         // Under the lock, so that the times follow the order of the changes.
         let now = self.env.wall_clock();
+        record.since = now;
+        let record = Arc::new(record);
         let period = table.entities.entry(entity.clone()).or_insert(Period { since: now, listeners: Vec::new() });
         period.listeners.push(id);
         let room = Arc::new(Semaphore::new(queued_bytes));

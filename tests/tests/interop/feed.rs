@@ -40,13 +40,10 @@ async fn the_list_of_endpoints_is_a_feed_without_a_fault() {
     assert_eq!(told["id"], json!(format!("http://{authority}/")));
     let url = format!("http://{authority}/Shop/orders");
     let entry = json!({
-        // What is in a title is text, and a reader makes HTML of it.
-        "id": url, "title": told["entries"][0]["title"], "summary": "\"Where\" orders go", "tags": ["shop", "a & b"],
+        "id": url, "title": "Orders & <more> ]]> 漢", "summary": "\"Where\" orders go", "tags": ["shop", "a & b"],
         "links": {"alternate": url, "related": format!("ws://{authority}/$hc/Shop/orders")}, "updated": true,
     });
     assert_eq!(told["entries"], json!([entry]));
-    let title = told["entries"][0]["title"].as_str().expect("a title");
-    assert!(title.starts_with("Orders &") && title.ends_with('漢'), "{title}");
     let again = read(&relay, told["etag"].as_str().expect("a tag")).await;
     assert_eq!(again["status"], 304, "{again}");
 }
