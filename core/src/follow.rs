@@ -15,8 +15,7 @@ use crate::{Error, ErrorKind, Result};
 
 mod parser;
 
-pub(crate) use parser::Event;
-use parser::Parser;
+pub(crate) use parser::{Event, Parser};
 
 /// The longest answer that comes whole.
 const LONGEST_ANSWER: usize = 16 << 20;
