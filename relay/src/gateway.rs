@@ -61,7 +61,7 @@ pub(crate) async fn request(node: &Arc<Node>, visit: Visit, cors: Option<&Cors>)
         "" => visit.namespace.clone(),
         host => host.to_owned(),
     };
-    let (record, asked) = (admitted.record(node, &visit)?, Asked::new(&visit, &admitted, &host, one_way.is_some()));
+    let (record, asked) = (admitted.record(node, &visit)?, Asked::new(&visit, &admitted, &host));
     let method = asked.method.clone();
     let Admitted { entity, preference, settings, .. } = admitted;
     let exchange = Exchange { node: node.clone(), entity, settings, asked, preference, record };

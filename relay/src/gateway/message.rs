@@ -25,8 +25,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// `one_way` tells the listener that nobody waits for its answer.
-    pub(super) fn new(visit: &Visit, admitted: &Admitted, host: &str, one_way: bool) -> Self {
+    pub(super) fn new(visit: &Visit, admitted: &Admitted, host: &str) -> Self {
         let request = &visit.request;
         let mut headers = fields::to_listener(request.headers(), admitted.used_authorization, request.version(), host);
         if !headers.contains_key(http::header::HOST)
@@ -34,9 +33,6 @@ impl Asked {
         {
             // HTTP/2 has it in `:authority`.
             headers.insert(http::header::HOST, host);
-        }
-        if one_way {
-            headers.insert(RELAY_DELIVERY, HeaderValue::from_static(ONE_WAY));
         }
         Self {
             method: request.method().clone(),
@@ -47,6 +43,12 @@ impl Asked {
             headers,
             remote: visit.peer,
         }
+    }
+
+    /// Tells the listener that nobody waits for its answer.
+    pub(super) fn one_way(mut self) -> Self {
+        self.headers.insert(RELAY_DELIVERY, HeaderValue::from_static(ONE_WAY));
+        self
     }
 
     /// Where a listener may dial for this request.

@@ -66,17 +66,19 @@ impl Exchange {
     /// Brings the request to one listener. Returns as soon as that one has been handed all of it; what it answers is swallowed.
     ///
     /// Dropping the future before that withdraws the request.
-    pub(super) async fn hand_over(mut self, body: Incoming) -> Result<(), Refusal> {
-        let handed = match self.whole(body).await {
-            Ok(payload) => self.hand_over_whole(payload).await,
+    pub(super) async fn hand_over(self, body: Incoming) -> Result<(), Refusal> {
+        let mut exchange = Self { asked: self.asked.one_way(), ..self };
+        let handed = match exchange.whole(body).await {
+            Ok(payload) => exchange.hand_over_whole(payload).await,
             Err(refusal) => Err(refusal),
         };
+        let record = &mut exchange.record;
         match handed {
             Ok(()) => {
-                self.record.answered(StatusCode::ACCEPTED.as_u16());
-                self.record.ended(Outcome::OneWay);
+                record.answered(StatusCode::ACCEPTED.as_u16());
+                record.ended(Outcome::OneWay);
             }
-            Err(_) => self.record.ended(Outcome::Refused),
+            Err(_) => record.ended(Outcome::Refused),
         }
         handed
     }
