@@ -47,8 +47,8 @@ async fn serve(settings: Settings) -> Result<()> {
         config.timings.control_ping = gone / 3;
         config.timings.control_gone = gone;
     }
-    let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
-    let policy = AutoCreate { public: Vec::new(), settings, limit: 0 };
+    let entities = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
+    let policy = AutoCreate { public: Vec::new(), settings: entities, limit: 0 };
     let namespace = Namespace::new(NAMESPACE).with_rule(Rule::new(RULE, Rights::MANAGE, KEY)).with_auto_create(policy);
     let relay = Relay::builder()
         .listen(ListenAddress::tls(settings.tls, ca.server_config()))
