@@ -331,6 +331,12 @@ pub trait Directory: Send + Sync + 'static {
     /// The listeners of an entity that are online, in the order in which they came.
     fn listeners(&self, entity: &EntityKey) -> Vec<ListenerRecord>;
 
+    /// Their ids, in the same order: for whoever looks often, at very many.
+    fn online(&self, entity: &EntityKey) -> Vec<ListenerId>;
+
+    /// What is known about a listener; `None` if it is not online any more.
+    fn listener(&self, id: ListenerId) -> Option<ListenerRecord>;
+
     /// How many listeners are online, now and after every change.
     fn watch(&self, entity: &EntityKey) -> watch::Receiver<usize>;
 

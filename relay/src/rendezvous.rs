@@ -1,28 +1,31 @@
-//! Door 2: senders, the rendezvous addresses at which listeners meet them, and the pump that joins both (protocol.md 4, 6).
+//! Door 2: senders, the rendezvous addresses at which listeners meet them, and what joins both: the pump between two
+//! (protocol.md 4, 6), or the [`hub`] from one to many (protocol.md 11).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use http::Response;
+use http::{HeaderMap, Response};
 use hybridrelay::env::BoxSocket;
 use hybridrelay::protocol::headers::connect_headers;
 use hybridrelay::protocol::uri::{Rejection, accept_address};
 use hybridrelay::protocol::{Accept, JSON_LIMIT, TrackingId};
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Occupied, Replies};
 use crate::edge::{Body, Handshake, SocketPermit, Visit, offered_subprotocols};
 use crate::limits::{Account, Permit, Resource};
-use crate::namespace::Right;
+use crate::namespace::{Distribution, Right};
 use crate::node::{Counted, Node};
 use crate::observe::{Detail, EntityMetrics, Operation, Origin, Party};
 use crate::refusal::{Reason, Refusal, set_reason, set_tracking_id};
 
 pub(crate) mod choice;
 mod dial;
+mod hub;
 mod junction;
 mod pump;
 mod tickets;
@@ -32,11 +35,12 @@ pub(crate) use dial::dial;
 pub(crate) use pump::Ending;
 pub(crate) use tickets::Tickets;
 
-use junction::Pair;
 pub(crate) use junction::{Answer, PendingLeg};
+use junction::{Junction, Pair};
 use pump::{Leg, PumpConfig};
 
-/// Takes a sender in: checks it, invites a listener, and answers only when that one has dialled or refused.
+/// Takes a sender in: checks it, invites a listener, and answers only when that one has dialled or refused. Where every listener
+/// gets everything, nobody is waited for.
 ///
 /// Dropping the future, as when the sender goes away, withdraws the invitation.
 pub(crate) async fn connect(
@@ -45,6 +49,10 @@ pub(crate) async fn connect(
     handshake: Handshake,
 ) -> Result<Response<Body>, Refusal> {
     let attempt = admit(node, &visit)?;
+    if let Distribution::All(settings) = &attempt.distribution {
+        let settings = settings.clone();
+        return hub::publish(node, visit, handshake, attempt, settings);
+    }
     let waiting = node.quotas.take(Resource::Waiting, attempt.account.scopes())?;
     node.observer.note(&attempt.origin, Operation::NewSenderRegistering, Detail::None);
     let (answer, occupied) = invite(node, &visit, &attempt).await?;
@@ -71,6 +79,7 @@ pub(crate) async fn connect(
 /// A sender that was let in, on its way to a listener and while it is joined to one.
 struct Attempt {
     entity: EntityKey,
+    distribution: Distribution,
     origin: Origin,
     account: Account,
     preference: Preference,
@@ -90,6 +99,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
     let entity = entity.ok_or_else(Refusal::endpoint_not_found)?;
     visit.permit.authorized();
     let preference = Preference::of(visit, &entity.settings.choice);
+    let distribution = entity.settings.distribution.clone();
     let entity = EntityKey::new(&visit.namespace, entity.path.canonical());
     let account = visit.account(&entity, key.as_ref());
     let place = node.quotas.take(Resource::Connection, account.scopes())?;
@@ -98,6 +108,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
         origin: visit.origin(Some(&entity), key.as_ref()),
         metrics: node.observer.metrics.entity(&visit.namespace, Some(&entity)),
         entity,
+        distribution,
         account,
         preference,
         place,
@@ -107,6 +118,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Attempt, Refusal> {
 /// Invites one listener after the other until one answers or the time is over (protocol.md 10, decisions 5 and 17). With the answer
 /// comes what keeps its listener busy.
 async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<(Answer, Occupied), Refusal> {
+    let call = Call::of(visit);
     let deadline = node.env.now() + node.config().timings.accept;
     let mut tried: Vec<ListenerId> = Vec::new();
     loop {
@@ -115,7 +127,8 @@ async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<(A
             return Err(Refusal::timed_out());
         };
         tried.push(listener.id);
-        let Some((invitation, message)) = prepare(node, visit, &listener) else {
+        let (pair, answer) = Pair::new(offered_subprotocols(visit.request.headers()));
+        let Some((invitation, message)) = call.prepare(node, &listener.base, Arc::new(pair), answer) else {
             return Err(Refusal::headers_too_large());
         };
         let delivery = Delivery { text: message, body: None, request_id: None, one_way: false };
@@ -143,7 +156,7 @@ async fn invite(node: &Arc<Node>, visit: &Visit, attempt: &Attempt) -> Result<(A
 
 /// An invitation that is open: its ticket is void when this is dropped.
 pub(crate) struct Invitation {
-    pub(crate) answer: tokio::sync::oneshot::Receiver<Answer>,
+    pub(crate) answer: oneshot::Receiver<Answer>,
     pub(crate) _ticket: tickets::Issued,
 }
 
@@ -154,30 +167,76 @@ pub(crate) fn invitation(
     subprotocols: Vec<String>,
     address: impl FnOnce(&str) -> String,
 ) -> Option<(Invitation, String)> {
-    let ticket = tickets::Ticket::new(&node.env);
-    let address = address(ticket.as_str());
     let (pair, answer) = Pair::new(subprotocols);
-    // What the listener must dial, byte for byte: everything behind the authority.
-    let path_and_query = address.get(base.len()..)?.to_owned();
-    let issued = node.tickets.issue(ticket, path_and_query, Arc::new(pair));
-    Some((Invitation { answer, _ticket: issued }, address))
+    Invitation::issue(node, base, Arc::new(pair), answer, address)
 }
 
-/// Issues a ticket and writes the message. `None` if the message does not fit a control message.
-fn prepare(node: &Arc<Node>, visit: &Visit, listener: &ListenerRecord) -> Option<(Invitation, String)> {
-    let id = visit.tracking_id.to_string();
-    let (base, target) = (&listener.base, &visit.target);
-    let (invitation, address) = invitation(node, base, offered_subprotocols(visit.request.headers()), |ticket| {
-        accept_address(base, &target.path, target.user_query.as_deref(), &id, ticket)
-    })?;
-    let message = Accept {
-        address,
-        id,
-        connect_headers: connect_headers(visit.request.headers()),
-        remote_endpoint: Some(visit.peer),
+impl Invitation {
+    /// Issues a ticket that leads to `junction`, which gives what the listener does to `answer`.
+    fn issue(
+        node: &Node,
+        base: &str,
+        junction: Arc<dyn Junction>,
+        answer: oneshot::Receiver<Answer>,
+        address: impl FnOnce(&str) -> String,
+    ) -> Option<(Self, String)> {
+        let ticket = tickets::Ticket::new(&node.env);
+        let address = address(ticket.as_str());
+        // What the listener must dial, byte for byte: everything behind the authority.
+        let path_and_query = address.get(base.len()..)?.to_owned();
+        let issued = node.tickets.issue(ticket, path_and_query, junction);
+        Some((Self { answer, _ticket: issued }, address))
     }
-    .to_json();
-    (message.len() <= JSON_LIMIT).then_some((invitation, message))
+}
+
+/// What listeners are told of a sender (protocol.md 4.1).
+struct Call {
+    id: String,
+    path: String,
+    query: Option<String>,
+    headers: HeaderMap,
+    peer: SocketAddr,
+}
+
+impl Call {
+    fn of(visit: &Visit) -> Self {
+        Self {
+            id: visit.tracking_id.to_string(),
+            path: visit.target.path.clone(),
+            query: visit.target.user_query.clone(),
+            headers: connect_headers(visit.request.headers()),
+            peer: visit.peer,
+        }
+    }
+
+    /// The message with this address.
+    fn message(&self, address: String) -> String {
+        Accept { address, id: self.id.clone(), connect_headers: self.headers.clone(), remote_endpoint: Some(self.peer) }
+            .to_json()
+    }
+
+    fn address(&self, base: &str, ticket: &str) -> String {
+        accept_address(base, &self.path, self.query.as_deref(), &self.id, ticket)
+    }
+
+    /// How long the message is, beside what is the listener's own in it.
+    fn len(&self) -> usize {
+        self.message(self.address("", "")).len()
+    }
+
+    /// Issues a ticket and writes the message. `None` if that does not fit a control message.
+    fn prepare(
+        &self,
+        node: &Node,
+        base: &str,
+        junction: Arc<dyn Junction>,
+        answer: oneshot::Receiver<Answer>,
+    ) -> Option<(Invitation, String)> {
+        let (invitation, address) =
+            Invitation::issue(node, base, junction, answer, |ticket| self.address(base, ticket))?;
+        let message = self.message(address);
+        (message.len() <= JSON_LIMIT).then_some((invitation, message))
+    }
 }
 
 enum Waited {
@@ -251,14 +310,10 @@ fn relay(
     let active = metrics.active(Party::Sender);
     let began = node.env.now();
     node.observer.note(&origin, Operation::SenderListenerConnectionEstablished, Detail::None);
-    let timings = &node.config().timings;
     let config = PumpConfig {
-        ping_after: timings.relayed_ping,
-        dead_after: timings.relayed_gone,
-        half_close_guard: timings.half_close,
         throttle: node.rates.throttle(&account, began),
         meter: metrics.meter.clone(),
-        ..PumpConfig::default()
+        ..pump_config(&node)
     };
     let held = (place, sender_permit, listener_permit, open);
     // An `async` block would keep room for the pump twice: where it is captured and where it is awaited.
@@ -275,6 +330,17 @@ fn relay(
         node.observer.note(&origin, Operation::SenderConnectionClosed, detail);
         drop(held);
     })
+}
+
+/// How patient a relayed connection is.
+fn pump_config(node: &Node) -> PumpConfig {
+    let timings = &node.config().timings;
+    PumpConfig {
+        ping_after: timings.relayed_ping,
+        dead_after: timings.relayed_gone,
+        half_close_guard: timings.half_close,
+        ..PumpConfig::default()
+    }
 }
 
 /// Waits for the socket behind a handshake.

@@ -274,6 +274,12 @@ pub fn cancel_json(request_id: &str) -> String {
     json!({"cancel": {"requestId": request_id}}).to_string()
 }
 
+/// The message that tells a listener how many events of one publisher it has missed so far (protocol.md 3.10); `id` is that of the
+/// accept.
+pub fn events_json(id: &str, dropped: u64) -> String {
+    json!({"events": {"id": id, "dropped": dropped}}).to_string()
+}
+
 impl FromRelay {
     /// Reads a message with the tolerance of protocol.md 9.2.
     ///

@@ -10,6 +10,8 @@ pub struct Features(BTreeSet<&'static str>);
 impl Features {
     /// The relay tells a listener that the sender of a request has gone.
     pub const CANCEL: &'static str = "cancel";
+    /// The relay tells a listener how many events it missed.
+    pub const EVENTS: &'static str = "events";
     /// Header values may be arrays of strings.
     pub const HEADER_ARRAYS: &'static str = "header-arrays";
     /// Request targets arrive byte for byte (decision 24).
@@ -20,7 +22,7 @@ impl Features {
     /// The namespace tells which hybrid connections are online. As [`PRESENCE`](Self::PRESENCE) (protocol.md 7.5).
     pub const DISCOVERY: &'static str = "discovery";
 
-    const KNOWN: [&'static str; 3] = [Self::CANCEL, Self::HEADER_ARRAYS, Self::RAW_TARGET];
+    const KNOWN: [&'static str; 4] = [Self::CANCEL, Self::EVENTS, Self::HEADER_ARRAYS, Self::RAW_TARGET];
 
     /// No feature.
     pub fn none() -> Self {

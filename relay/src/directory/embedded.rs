@@ -140,6 +140,14 @@ impl Directory for Embedded {
         self.table().online(entity).listeners
     }
 
+    fn online(&self, entity: &EntityKey) -> Vec<ListenerId> {
+        self.table().entities.get(entity).cloned().unwrap_or_default()
+    }
+
+    fn listener(&self, id: ListenerId) -> Option<ListenerRecord> {
+        self.table().listeners.get(&id).map(Listener::current)
+    }
+
     fn watch(&self, entity: &EntityKey) -> watch::Receiver<usize> {
         let mut table = self.table();
         let count = table.count(entity);

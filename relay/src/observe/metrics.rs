@@ -69,6 +69,15 @@ pub(crate) struct EntityMetrics {
     sender_disconnects: Counter,
     pub(crate) rendezvous: Histogram,
     pub(crate) meter: Meter,
+    pub(crate) events: EventCounters,
+}
+
+/// The numbers of a hybrid connection at which every listener gets everything.
+pub(crate) struct EventCounters {
+    pub(crate) published: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) cut_off: Counter,
 }
 
 /// Is counted as active until dropped, and then as a disconnect.
@@ -94,6 +103,10 @@ struct Families {
     rendezvous: Family<NamespaceLabels, Histogram, fn() -> Histogram>,
     blocked: Family<DirectionLabels, Seconds>,
     throttled: Family<Labels, Seconds>,
+    events_published: Family<Labels, Counter>,
+    events_delivered: Family<Labels, Counter>,
+    events_dropped: Family<Labels, Counter>,
+    slow_subscribers: Family<Labels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
 }
 
@@ -160,6 +173,10 @@ impl Metrics {
         RENDEZVOUS_SECONDS.register(r, families.rendezvous.clone());
         BLOCKED_SECONDS.register(r, families.blocked.clone());
         THROTTLED_SECONDS.register(r, families.throttled.clone());
+        EVENTS_PUBLISHED.register(r, families.events_published.clone());
+        EVENTS_DELIVERED.register(r, families.events_delivered.clone());
+        EVENTS_DROPPED.register(r, families.events_dropped.clone());
+        SLOW_SUBSCRIBERS.register(r, families.slow_subscribers.clone());
         REFUSALS.register(r, families.refusals.clone());
         SOCKETS.register(r, gauges.sockets.clone());
         UNAUTHENTICATED_SOCKETS.register(r, gauges.unauthenticated.clone());
@@ -269,6 +286,10 @@ impl Families {
             rendezvous: Family::new_with_constructor(|| Histogram::new(RENDEZVOUS_BUCKETS)),
             blocked: Family::default(),
             throttled: Family::default(),
+            events_published: Family::default(),
+            events_delivered: Family::default(),
+            events_dropped: Family::default(),
+            slow_subscribers: Family::default(),
             refusals: Family::default(),
         }
     }
@@ -302,6 +323,12 @@ impl Families {
                 listener_blocked: self.blocked.get_or_create_owned(&to_listener),
                 sender_blocked: self.blocked.get_or_create_owned(&to_sender),
                 throttled: self.throttled.get_or_create_owned(labels),
+            },
+            events: EventCounters {
+                published: self.events_published.get_or_create_owned(labels),
+                delivered: self.events_delivered.get_or_create_owned(labels),
+                dropped: self.events_dropped.get_or_create_owned(labels),
+                cut_off: self.slow_subscribers.get_or_create_owned(labels),
             },
         }
     }

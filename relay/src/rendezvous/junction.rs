@@ -1,12 +1,13 @@
 //! What a rendezvous leads to: the place where a leg that a listener dialled is handed over.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use hybridrelay::protocol::uri::Rejection;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
 use crate::edge::SocketPermit;
+use crate::node::lock;
 
 /// A side whose handshake is being answered.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Answer {
     }
 }
 
-/// Where an invited listener's leg goes: to the one sender that waits for it, or, later, into a hub.
+/// Where an invited listener's leg goes: to the one sender that waits for it, or to a hub.
 pub(crate) trait Junction: Send + Sync {
     /// The sub-protocol for a listener that offers these (protocol.md 4.3).
     fn subprotocol(&self, offered_by_listener: &[String]) -> Option<String>;
@@ -47,8 +48,17 @@ pub(crate) trait Junction: Send + Sync {
 /// One sender and one listener.
 pub(crate) struct Pair {
     offered_by_sender: Vec<String>,
-    sender: Mutex<Option<oneshot::Sender<Answer>>>,
+    sender: Waiting,
 }
+
+/// A listener's place at a hub, whose sender was answered before.
+pub(crate) struct Seat {
+    subprotocol: Option<String>,
+    hub: Waiting,
+}
+
+/// Whoever waits for the answer, until it came.
+type Waiting = Mutex<Option<oneshot::Sender<Answer>>>;
 
 impl Pair {
     /// A junction for a sender that offers these sub-protocols, and the end at which it waits.
@@ -68,7 +78,28 @@ impl Junction for Pair {
     }
 
     fn answer(&self, answer: Answer) -> bool {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
-        sender.is_some_and(|sender| sender.send(answer).is_ok())
+        hand_over(&self.sender, answer)
     }
+}
+
+impl Seat {
+    /// A place at a hub whose sender got this sub-protocol, and the end at which the hub waits.
+    pub(crate) fn new(subprotocol: Option<String>) -> (Self, oneshot::Receiver<Answer>) {
+        let (hub, answer) = oneshot::channel();
+        (Self { subprotocol, hub: Mutex::new(Some(hub)) }, answer)
+    }
+}
+
+impl Junction for Seat {
+    fn subprotocol(&self, offered_by_listener: &[String]) -> Option<String> {
+        self.subprotocol.clone().filter(|name| offered_by_listener.contains(name))
+    }
+
+    fn answer(&self, answer: Answer) -> bool {
+        hand_over(&self.hub, answer)
+    }
+}
+
+fn hand_over(waiting: &Waiting, answer: Answer) -> bool {
+    lock(waiting).take().is_some_and(|waiting| waiting.send(answer).is_ok())
 }

@@ -13,7 +13,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,15 +25,18 @@ use tokio::task::coop;
 use crate::limits::Throttle;
 use crate::observe::Meter;
 
+mod chunk;
 mod clock;
 mod outlet;
 mod pair;
 mod rewrite;
 mod side;
+mod solo;
 #[cfg(test)]
 mod tests;
 
 use pair::Pair;
+pub(crate) use solo::{Part, Say, Solo};
 
 /// One end of a pair: a socket behind its WebSocket handshake.
 pub(crate) struct Leg {
@@ -194,11 +197,30 @@ pub(crate) fn run(
     config: PumpConfig,
     end: watch::Receiver<Option<Ending>>,
 ) -> impl Future<Output = Outcome> + Send {
-    let mut pair = Pair::new(env, config, sender, listener);
+    drive(Pair::new(env, config, sender, listener), end)
+}
+
+/// What lives on sockets, is polled by hand, and can be told to end.
+pub(crate) trait Driven {
+    /// What is left of it.
+    type Output;
+
+    /// Begins what the relay wishes.
+    fn end(&mut self, ending: Ending);
+
+    /// Goes on as far as it can.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Self::Output>;
+}
+
+/// Drives it until it is done, or until `end` says so.
+pub(crate) fn drive<D: Driven + Send>(
+    mut driven: D,
+    end: watch::Receiver<Option<Ending>>,
+) -> impl Future<Output = D::Output> + Send {
+    // One `watch` is shared by very many pairs, and polling it takes a lock: so its future is polled to register this
+    // task, and then only if something has changed, which an atomic tells.
+    let changes = end.clone();
     async move {
-        // One `watch` is shared by very many pairs, and polling it takes a lock: so its future is polled to register this
-        // task, and then only if something has changed, which an atomic tells.
-        let changes = end.clone();
         let mut ending = pin!(wait_for_ending(end));
         let mut registered: Option<Waker> = None;
         let mut waiting = true;
@@ -210,11 +232,11 @@ pub(crate) fn run(
                 if let Poll::Ready(ending) = ending.as_mut().poll(cx) {
                     waiting = false;
                     if let Some(ending) = ending {
-                        pair.end(ending);
+                        driven.end(ending);
                     }
                 }
             }
-            pair.poll(cx)
+            driven.poll(cx)
         })
         .await
     }

@@ -83,6 +83,14 @@ metrics! {
         "Time in which the receiver of a direction did not take what there was for it";
     THROTTLED_SECONDS = Counter "hybridrelay_throttled_seconds_total" ENTITY, None,
         "Time in which a direction was not read because of a limit of bytes per second";
+    EVENTS_PUBLISHED = Counter "hybridrelay_events_published_total" ENTITY, None,
+        "Events from publishers, where every listener gets everything";
+    EVENTS_DELIVERED = Counter "hybridrelay_events_delivered_total" ENTITY, None,
+        "Events handed to subscribers, each as often as there were subscribers";
+    EVENTS_DROPPED = Counter "hybridrelay_events_dropped_total" ENTITY, None,
+        "Events that subscribers missed because they were too slow, each as often as there were such subscribers";
+    SLOW_SUBSCRIBERS = Counter "hybridrelay_events_slow_subscribers_total" ENTITY, None,
+        "Subscribers that were disconnected because they were too slow";
     REFUSALS = Counter "hybridrelay_refusals_total" &["namespace", "reason"], None,
         "What the relay refused, by reason";
     SOCKETS = Gauge "hybridrelay_sockets" &[], None,

@@ -1,17 +1,19 @@
-//! What goes out to one side: the other side's rewritten frames, and at their borders the relay's own control frames.
+//! What goes out to one side: the other side's frames, and at their borders the relay's own control frames.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use hybridrelay::env::BoxSocket;
-use hybridrelay::ws::{ControlFrame, ControlPayload, FrameHeader, OpCode, Unanswered, control_frame};
+use hybridrelay::ws::{ControlFrame, ControlPayload, OpCode, Unanswered, control_frame};
 use tokio::io::AsyncWrite;
 
+use super::chunk::{Chunk, write_some};
 use super::rewrite::Rewritten;
 use crate::pool::Lease;
 
-/// The writing half of a side. Holds at most one buffer and a few control frames.
+/// The writing half of a side. Holds at most one chunk and a few control frames.
 #[derive(Default)]
 pub(super) struct Outlet {
     chunk: Option<Chunk>,
@@ -23,15 +25,6 @@ pub(super) struct Outlet {
     unflushed: bool,
     lost: bool,
     lost_data: bool,
-}
-
-/// Rewritten frames of which `at..end` is unwritten.
-struct Chunk {
-    buffer: Lease,
-    at: usize,
-    end: usize,
-    /// A frame border; moved on to the first one at or behind `at` when somebody asks.
-    border: usize,
 }
 
 #[derive(Default)]
@@ -96,8 +89,13 @@ impl Outlet {
     pub(super) fn put(&mut self, buffer: Lease, rewritten: &Rewritten) {
         debug_assert!(self.chunk.is_none(), "only one buffer per direction");
         self.open = rewritten.open;
-        let output = rewritten.output.clone();
-        self.chunk = Some(Chunk { buffer, at: output.start, end: output.end, border: rewritten.border });
+        self.chunk = Some(Chunk::of_one(buffer, rewritten));
+    }
+
+    /// Takes whole frames that others are sent as well. The last ones are written, by [`can_take`](Self::can_take).
+    pub(super) fn put_shared(&mut self, frames: Vec<Bytes>) {
+        debug_assert!(self.chunk.is_none() && !self.open, "only one batch at a time");
+        self.chunk = Some(Chunk::of_many(frames));
     }
 
     /// Answers Pings.
@@ -126,14 +124,12 @@ impl Outlet {
 
     /// Tells Close at the next frame border and drops what stands behind it; false if no border is in reach.
     pub(super) fn close_at_next_border(&mut self, payload: ControlPayload) -> bool {
-        if let Some(chunk) = &mut self.chunk {
-            let border = chunk.next_border();
-            if border <= chunk.end {
-                chunk.end = border;
-                self.open = false;
-                if chunk.at == chunk.end {
-                    self.chunk = None;
-                }
+        if let Some(chunk) = &mut self.chunk
+            && chunk.end_at_border()
+        {
+            self.open = false;
+            if chunk.is_written() {
+                self.chunk = None;
             }
         }
         self.close(payload);
@@ -170,7 +166,7 @@ impl Outlet {
         loop {
             let wanted = self.stage_control();
             if let Some((frame, written)) = self.controls.as_mut().and_then(|controls| controls.writing.as_mut()) {
-                *written += ready!(poll_write_some(socket, cx, &frame.as_ref()[*written..]))?;
+                *written += ready!(write_some(socket, cx, &frame.as_ref()[*written..]))?;
                 self.unflushed = true;
                 if *written == frame.as_ref().len() {
                     self.control_written();
@@ -178,10 +174,9 @@ impl Outlet {
                 continue;
             }
             let Some(chunk) = &mut self.chunk else { return Poll::Ready(Ok(())) };
-            let end = if wanted { chunk.next_border().min(chunk.end) } else { chunk.end };
-            chunk.at += ready!(poll_write_some(socket, cx, &chunk.buffer[chunk.at..end]))?;
+            ready!(chunk.poll_write(socket, cx, wanted))?;
             self.unflushed = true;
-            if chunk.at == chunk.end {
+            if chunk.is_written() {
                 self.chunk = None;
             }
         }
@@ -194,7 +189,7 @@ impl Outlet {
             return false;
         }
         let at_border = match &mut self.chunk {
-            Some(chunk) => chunk.next_border() == chunk.at,
+            Some(chunk) => chunk.is_at_border(),
             None => !self.open,
         };
         if !at_border {
@@ -228,26 +223,5 @@ impl Outlet {
     /// Where control frames wait; `None` if none may be sent any more.
     fn controls(&mut self) -> Option<&mut Controls> {
         (self.close == Close::None && !self.lost).then(|| &mut **self.controls.get_or_insert_default())
-    }
-}
-
-impl Chunk {
-    /// The first frame border at or behind the next byte to write. It lies behind `end` if the last frame is open.
-    fn next_border(&mut self) -> usize {
-        while self.border < self.at {
-            let Ok(Some((header, len))) = FrameHeader::parse(&self.buffer[self.border..self.end]) else {
-                unreachable!("the rewriter writes whole headers, and a border before the end is followed by one");
-            };
-            self.border += len + header.len as usize;
-        }
-        self.border
-    }
-}
-
-/// One write of at least a byte.
-fn poll_write_some(socket: &mut BoxSocket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    match ready!(Pin::new(socket).poll_write(cx, bytes))? {
-        0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        written => Poll::Ready(Ok(written)),
     }
 }

@@ -7,10 +7,10 @@ use hybridrelay::env::Env;
 use hybridrelay::ws::{CloseFrame, FrameError};
 
 use super::clock::{Alarm, Meaning};
-use super::side::{Input, Side};
-use super::{Ended, Ending, Leg, Outcome, Party, PumpConfig};
+use super::side::{Input, Quiet, Side};
+use super::{Driven, Ended, Ending, Leg, Outcome, Party, PumpConfig};
 use crate::observe::{Reporter, Totals};
-use crate::pool::{CAPACITY, HEADROOM};
+use crate::pool::CAPACITY;
 
 /// How many buffers of each direction one poll moves before other tasks have their turn.
 const ROUNDS: usize = 4;
@@ -54,9 +54,12 @@ impl Pair {
             deadline: None,
         }
     }
+}
 
-    /// Begins what the relay wishes.
-    pub(super) fn end(&mut self, ending: Ending) {
+impl Driven for Pair {
+    type Output = Outcome;
+
+    fn end(&mut self, ending: Ending) {
         self.ended.get_or_insert(Ended::Shutdown);
         match ending {
             Ending::Cut => self.abort_both(),
@@ -72,7 +75,7 @@ impl Pair {
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             let now = self.env.now();
             // First what has come, then what the clock says: bytes that waited for this poll are life.
@@ -96,7 +99,9 @@ impl Pair {
             }
         }
     }
+}
 
+impl Pair {
     /// Moves what can be moved in both directions; true if there may be more.
     fn move_data(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         for _ in 0..ROUNDS {
@@ -127,19 +132,9 @@ impl Pair {
         if !source.is_readable() || !(source.closed || sink.can_take()) {
             return false;
         }
-        let grant = source.take_grant().unwrap_or_else(|| throttle.grant(now, CAPACITY));
-        if grant.from > now {
-            source.keep_grant(grant, now);
-            return false;
-        }
-        let input = source.poll_input(grant.bytes, cx);
-        let read = if let Poll::Ready(Ok(Some(input))) = &input { input.end - HEADROOM } else { 0 };
-        throttle.give_back(grant.bytes - read);
-        source.had_turn(read > 0, now);
-        match input {
+        match source.poll_input(throttle, CAPACITY, now, cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(Some(input))) => {
-                source.silence.heard(now);
                 if !source.closed {
                     self.relay(from, input, cx, now);
                 }
@@ -321,7 +316,7 @@ impl Pair {
             self.side(party).silence.judge(meaning, now);
         }
         for party in [Party::Sender, Party::Listener] {
-            if self.silence_due(party).is_some_and(|due| now >= due) {
+            if self.side_ref(party).silence_due(&self.config).is_some_and(|due| now >= due) {
                 self.silent_until_due(party, now);
                 acted = true;
             }
@@ -330,15 +325,13 @@ impl Pair {
     }
 
     fn silent_until_due(&mut self, party: Party, now: Instant) {
-        let side = self.side(party);
-        if side.outlet.close_sent() {
-            self.unanswered(party, now);
-        } else if side.silence.pinged() {
-            self.ended.get_or_insert(Ended::Silent(party));
-            self.abort_both();
-        } else {
-            side.silence.set_pinged(now);
-            side.outlet.ping();
+        match self.side(party).silent_until_due(now) {
+            Some(Quiet::Unanswered) => self.unanswered(party, now),
+            Some(Quiet::Silent) => {
+                self.ended.get_or_insert(Ended::Silent(party));
+                self.abort_both();
+            }
+            None => {}
         }
     }
 
@@ -357,24 +350,11 @@ impl Pair {
         }
     }
 
-    /// When a side's silence has a consequence, if it goes on.
-    fn silence_due(&mut self, party: Party) -> Option<Instant> {
-        let PumpConfig { ping_after, dead_after, half_close_guard, .. } = self.config;
-        let side = self.side(party);
-        let limit = match () {
-            () if side.outlet.close_sent() => half_close_guard,
-            () if side.silence.pinged() => dead_after,
-            () => ping_after,
-        };
-        Some(side.silence.since()? + limit)
-    }
-
-    fn next_due(&mut self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         let mut due = self.violation.map(|violation| violation.until).into_iter().chain(self.deadline).min();
         for party in [Party::Sender, Party::Listener] {
-            let side = self.side(party);
-            let (leaving_until, throttled_until) = (side.leaving_until(), side.throttled_until());
-            let dues = [self.silence_due(party), leaving_until, throttled_until, due];
+            let side = self.side_ref(party);
+            let dues = [side.silence_due(&self.config), side.leaving_until(), side.throttled_until(), due];
             due = dues.into_iter().flatten().min();
         }
         due
@@ -406,6 +386,13 @@ impl Pair {
             listener_to_sender: self.listener.rewriter.traffic(),
             // Whoever goes without a reason noted went after two Closes, which are noted. There is no other way.
             ended: self.ended.unwrap_or(Ended::Shutdown),
+        }
+    }
+
+    fn side_ref(&self, party: Party) -> &Side {
+        match party {
+            Party::Sender => &self.sender,
+            Party::Listener => &self.listener,
         }
     }
 

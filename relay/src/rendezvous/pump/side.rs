@@ -9,11 +9,11 @@ use bytes::{Buf, Bytes};
 use hybridrelay::env::BoxSocket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Leg;
 use super::clock::{Silence, Stopwatch};
 use super::outlet::Outlet;
 use super::rewrite::Rewriter;
-use crate::limits::Grant;
+use super::{Leg, PumpConfig};
+use crate::limits::{Grant, Throttle};
 use crate::pool::{self, CAPACITY, HEADROOM, Lease};
 
 /// Behind TLS a read returns one record. Reading goes on while a whole one has room, so that records leave together.
@@ -47,6 +47,15 @@ struct Throttled {
     /// Until then it is not read.
     until: Option<Instant>,
     time: Stopwatch,
+}
+
+/// A silence that ends a side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quiet {
+    /// It does not answer a Close.
+    Unanswered,
+    /// It gives no sign of life.
+    Silent,
 }
 
 /// Everything is said: the socket is shut down and read to its end, so that no reset overtakes our last words.
@@ -91,7 +100,7 @@ impl Side {
     }
 
     /// Waits for its turn.
-    pub(super) fn keep_grant(&mut self, grant: Grant, now: Instant) {
+    fn keep_grant(&mut self, grant: Grant, now: Instant) {
         let throttled = self.throttled.get_or_insert_default();
         throttled.until = Some(grant.from);
         throttled.grant = Some(grant);
@@ -99,7 +108,7 @@ impl Side {
     }
 
     /// It had its turn. If it had nothing to say, there was nothing to be held up.
-    pub(super) fn had_turn(&mut self, spoke: bool, now: Instant) {
+    fn had_turn(&mut self, spoke: bool, now: Instant) {
         match &mut self.throttled {
             Some(throttled) if spoke => throttled.time.run(false, now),
             Some(throttled) => throttled.time.forget(),
@@ -138,8 +147,30 @@ impl Side {
         }
     }
 
-    /// Reads what there is, at most so many bytes. `None` is the end of the stream.
-    pub(super) fn poll_input(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<Option<Input>>> {
+    /// Reads what there is, at most so many bytes and as fast as the rate allows. `None` is the end of the stream.
+    pub(super) fn poll_input(
+        &mut self,
+        throttle: &Throttle,
+        most: usize,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<Input>>> {
+        let grant = self.take_grant().unwrap_or_else(|| throttle.grant(now, most));
+        if grant.from > now {
+            self.keep_grant(grant, now);
+            return Poll::Pending;
+        }
+        let input = self.poll_read(grant.bytes, cx);
+        let read = if let Poll::Ready(Ok(Some(input))) = &input { input.end - HEADROOM } else { 0 };
+        throttle.give_back(grant.bytes - read);
+        self.had_turn(read > 0, now);
+        if read > 0 {
+            self.silence.heard(now);
+        }
+        input
+    }
+
+    fn poll_read(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<Option<Input>>> {
         let Some(socket) = &mut self.socket else { return Poll::Pending };
         let mut buffer = pool::lease();
         let mut room = ReadBuf::new(&mut buffer[HEADROOM..HEADROOM + most.min(CAPACITY)]);
@@ -179,6 +210,29 @@ impl Side {
             && self.outlet.write(socket, cx).is_err()
         {
             self.outlet.lose();
+        }
+    }
+
+    /// When its silence has a consequence, if it goes on.
+    pub(super) fn silence_due(&self, config: &PumpConfig) -> Option<Instant> {
+        let limit = match () {
+            () if self.outlet.close_sent() => config.half_close_guard,
+            () if self.silence.pinged() => config.dead_after,
+            () => config.ping_after,
+        };
+        Some(self.silence.since()? + limit)
+    }
+
+    /// It was silent for that long: either that is its end, or it is asked for a sign of life.
+    pub(super) fn silent_until_due(&mut self, now: Instant) -> Option<Quiet> {
+        if self.outlet.close_sent() {
+            Some(Quiet::Unanswered)
+        } else if self.silence.pinged() {
+            Some(Quiet::Silent)
+        } else {
+            self.silence.set_pinged(now);
+            self.outlet.ping();
+            None
         }
     }
 
