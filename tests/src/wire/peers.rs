@@ -44,6 +44,19 @@ impl RawListener {
         Self::new(&door, ask.send(&door).await)
     }
 
+    /// Gets online under `HYCO` with features of this project's own (protocol.md 3.10).
+    pub async fn open_with(relay: &LocalRelay, features: &str) -> Self {
+        let door = Door::from(relay);
+        let ask = Ask::websocket(format!("/$hc/{HYCO}?sb-hc-action=listen")).token(&token_of(relay));
+        let answer = ask.header("Relay-Features", features).send(&door).await;
+        Self::new(&door, answer)
+    }
+
+    /// The same listener, by another way to the relay.
+    pub fn by(self, door: Door) -> Self {
+        Self { door, ..self }
+    }
+
     /// Takes the answer to a handshake over.
     pub fn new(door: &Door, answer: Answer) -> Self {
         Self { ws: answer.websocket(), door: door.clone() }

@@ -46,8 +46,17 @@ pub struct Vitals {
 impl RelayProcess {
     /// Starts the program at `path` (`relay_process` of this crate), with or without TLS.
     pub async fn start(path: impl AsRef<Path>, tls: bool) -> Self {
+        Self::start_with(path, tls.then_some("tls")).await
+    }
+
+    /// The same; every listener of `hyco` gets everything there.
+    pub async fn start_for_events(path: impl AsRef<Path>, tls: bool) -> Self {
+        Self::start_with(path, tls.then_some("tls").into_iter().chain(["events"])).await
+    }
+
+    async fn start_with(path: impl AsRef<Path>, modes: impl IntoIterator<Item = &str>) -> Self {
         let mut command = Command::new(path.as_ref());
-        command.args(tls.then_some("tls")).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(modes).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the program is there");
         let ask = child.stdin.take().expect("it is piped");
         let mut answers = BufReader::new(child.stdout.take().expect("it is piped")).lines();

@@ -51,8 +51,8 @@ async fn an_event_that_is_too_long_closes_its_publisher_with_1009() {
     let relay = plain(|settings| settings.max_event = 1000).await;
     let whole = binary(&[7; 1001]);
     let fragments = [frame(op::BINARY, &[7; 600]), frame(0x80 | op::CONTINUATION, &[7; 401])].concat();
-    // Nothing of it has to come but its header.
-    let announced = header(0x80 | op::BINARY, 1 << 40);
+    // It need not come to its end.
+    let announced = [header(0x80 | op::BINARY, 1 << 40), vec![7; 1001]].concat();
     for too_long in [whole, fragments, announced] {
         let (mut publisher, mut subscribers, _controls) = joined(&relay, 2).await;
         publisher.send(&binary(&[7; 1000])).await;
