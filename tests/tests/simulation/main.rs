@@ -4,6 +4,7 @@
 mod accepting;
 mod choice;
 mod closing;
+mod events;
 mod half_close;
 mod network;
 mod one_way;

@@ -370,3 +370,168 @@ fn wake(state: MutexGuard<'_, State>, woken: Vec<Waker>) {
     drop(state);
     woken.into_iter().for_each(Waker::wake);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use hybridrelay::CloseFrame;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MOST: usize = 1000;
+
+    fn take(cursor: &Cursor) -> Poll<Taken> {
+        cursor.poll_take(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn has_room(log: &Log) -> bool {
+        log.poll_room(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn bytes(log: &Log) -> usize {
+        lock(&log.0).bytes
+    }
+
+    /// An event that names itself.
+    fn event(number: u32, len: usize) -> Bytes {
+        let mut event = vec![0; len.max(4)];
+        event[..4].copy_from_slice(&number.to_be_bytes());
+        event.into()
+    }
+
+    fn end(code: u16) -> ControlPayload {
+        CloseFrame { code, reason: String::new() }.encode()
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(usize),
+        Join,
+        Take(usize),
+        Leave(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (0..600_usize).prop_map(Step::Append),
+            1 => Just(Step::Join),
+            4 => (0..8_usize).prop_map(Step::Take),
+            1 => (0..8_usize).prop_map(Step::Leave),
+        ];
+        prop::collection::vec(step, 0..120)
+    }
+
+    proptest! {
+        #[test]
+        fn every_reader_gets_what_a_queue_of_its_own_would_give_it(steps in steps()) {
+            for policy in [SlowSubscriber::DropOldest, SlowSubscriber::Disconnect, SlowSubscriber::Block] {
+                let (log, _to_tell) = Log::new(MOST, policy);
+                // A reader, its own queue, and whether it was given up.
+                let mut readers: Vec<(Cursor, VecDeque<Bytes>, bool)> = Vec::new();
+                let (mut number, mut lost, mut expected) = (0, Losses::default(), Losses::default());
+                for step in &steps {
+                    match *step {
+                        Step::Append(len) => {
+                            if policy == SlowSubscriber::Block && bytes(&log) >= MOST {
+                                continue;
+                            }
+                            let event = event(number, len);
+                            number += 1;
+                            for (_, queue, cut) in readers.iter_mut().filter(|(_, _, cut)| !cut) {
+                                let size = |queue: &VecDeque<Bytes>| queue.iter().map(|e| e.len() + OVERHEAD).sum::<usize>();
+                                while policy != SlowSubscriber::Block
+                                    && !*cut && !queue.is_empty() && size(queue) + event.len() + OVERHEAD > MOST
+                                {
+                                    queue.pop_front();
+                                    if policy == SlowSubscriber::Disconnect {
+                                        queue.clear();
+                                        *cut = true;
+                                        expected.cut_off += 1;
+                                    } else {
+                                        expected.dropped += 1;
+                                    }
+                                }
+                                if !*cut {
+                                    queue.push_back(event.clone());
+                                }
+                            }
+                            let more = log.append([event]);
+                            lost.dropped += more.dropped;
+                            lost.cut_off += more.cut_off;
+                        }
+                        Step::Join => readers.push((log.join(None), VecDeque::new(), false)),
+                        Step::Take(index) => {
+                            let Some((cursor, queue, cut)) = readers.get_mut(index) else { continue };
+                            prop_assert_eq!(cursor.is_cut_off(), *cut);
+                            match take(cursor) {
+                                Poll::Ready(taken) => {
+                                    prop_assert_eq!(taken, Taken::Events(std::mem::take(queue).into()));
+                                }
+                                Poll::Pending => prop_assert!(queue.is_empty()),
+                            }
+                        }
+                        Step::Leave(index) => {
+                            if index < readers.len() {
+                                readers.remove(index);
+                            }
+                        }
+                    }
+                    let longest = readers.iter().map(|(_, queue, _)| queue.iter().map(|e| e.len() + OVERHEAD).sum()).max();
+                    prop_assert_eq!(bytes(&log), longest.unwrap_or(0), "only what somebody waits for is kept");
+                }
+                prop_assert_eq!(lost, expected);
+                readers.clear();
+                prop_assert_eq!(bytes(&log), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_publisher_goes_on_when_everybody_had_a_turn_or_does_not_take() {
+        let (log, _to_tell) = Log::new(MOST, SlowSubscriber::DropOldest);
+        let (quick, slow) = (log.join(None), log.join(None));
+        assert!(has_room(&log), "who has not dialled is not waited for");
+        assert!(take(&quick).is_pending() && take(&slow).is_pending());
+        log.append([event(1, 10)]);
+        assert!(!has_room(&log));
+        assert!(take(&quick).is_ready() && take(&quick).is_pending());
+        assert!(!has_room(&log));
+        slow.blocked();
+        assert!(has_room(&log));
+        log.append([event(2, 10)]);
+        drop(quick);
+        assert!(has_room(&log));
+        drop(slow);
+        assert_eq!(bytes(&log), 0);
+    }
+
+    #[test]
+    fn the_end_comes_behind_the_last_event_and_the_first_one_stays() {
+        let (log, _to_tell) = Log::new(MOST, SlowSubscriber::DropOldest);
+        let cursor = log.join(None);
+        log.append([event(1, 10), event(2, 10)]);
+        log.finish(end(1000));
+        log.finish(end(1001));
+        log.append([event(3, 10)]);
+        assert_eq!(take(&cursor), Poll::Ready(Taken::Events(vec![event(1, 10), event(2, 10)])));
+        assert_eq!(take(&cursor), Poll::Ready(Taken::End(end(1000))));
+        assert_eq!(take(&log.join(None)), Poll::Ready(Taken::End(end(1000))));
+    }
+
+    #[test]
+    fn who_misses_something_is_to_be_told_once_at_a_time() {
+        let (log, mut to_tell) = Log::new(MOST, SlowSubscriber::DropOldest);
+        let _cursor = log.join(Some(Arc::new(Missed::new(ListenerId(7)))));
+        log.append((0..5).map(|number| event(number, 500)));
+        let missed = to_tell.try_recv().expect("it missed something");
+        assert_eq!((missed.listener, missed.count()), (ListenerId(7), 4));
+        log.append([event(5, 500)]);
+        assert!(to_tell.try_recv().is_err(), "somebody is about to tell it");
+        assert!(!missed.is_told(4), "it has missed more meanwhile");
+        assert!(missed.is_told(5));
+        log.append([event(6, 500)]);
+        assert_eq!(to_tell.try_recv().expect("again").count(), 6);
+    }
+}
