@@ -12,7 +12,7 @@ use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, Lease, ListenerId, ListenerRecord, RegisterError};
 use crate::edge::{Body, Handshake, Visit};
 use crate::limits::{Account, Permit, Resource, Scope};
-use crate::namespace::{Entity, Right};
+use crate::namespace::{Distribution, Entity, Right};
 use crate::node::Node;
 use crate::observe::{Detail, Operation, Party};
 use crate::refusal::Refusal;
@@ -39,7 +39,7 @@ pub(crate) async fn listen(
     let record = ListenerRecord { labels, ..record(node, &visit, &key, &grant, &features) };
     let agent = record.agent.clone();
     let scopes = visit.account(&key, Some(&grant.key));
-    let (place, lease) = match take_place(node, &scopes, record) {
+    let (place, lease) = match take_place(node, &scopes, record, &entity) {
         Ok(taken) => taken,
         Err(refusal) => {
             hold_back(node, &scopes).await;
@@ -78,10 +78,20 @@ pub(crate) async fn listen(
 }
 
 /// Registers a listener, if everybody who is charged has room for it.
-fn take_place(node: &Node, account: &Account, record: ListenerRecord) -> Result<(Permit, Lease), Refusal> {
+fn take_place(
+    node: &Node,
+    account: &Account,
+    record: ListenerRecord,
+    entity: &Entity,
+) -> Result<(Permit, Lease), Refusal> {
     let place = node.quotas.take(Resource::Listener, account.scopes()).map_err(Refusal::quota)?;
-    let lease = node.directory.register(record).map_err(|error| match error {
-        RegisterError::TooMany => Refusal::too_many_listeners(),
+    let limits = &node.config().limits;
+    let (limit, most) = match entity.settings.distribution {
+        Distribution::One => ("listeners_per_entity", limits.listeners_per_entity),
+        Distribution::All(_) => ("subscribers_per_entity", limits.subscribers_per_entity),
+    };
+    let lease = node.directory.register(record, most).map_err(|error| match error {
+        RegisterError::TooMany => Refusal::too_many_listeners(limit),
     })?;
     Ok((place, lease))
 }

@@ -325,8 +325,9 @@ pub struct Following<S, C> {
 
 /// Who listens where.
 pub trait Directory: Send + Sync + 'static {
-    /// Makes a listener of this node known. It stays so until the lease is dropped.
-    fn register(&self, record: ListenerRecord) -> Result<Lease, RegisterError>;
+    /// Makes a listener of this node known, one of at most so many of its hybrid connection. It stays so until the lease is
+    /// dropped.
+    fn register(&self, record: ListenerRecord, most: usize) -> Result<Lease, RegisterError>;
 
     /// The listeners of an entity that are online, in the order in which they came.
     fn listeners(&self, entity: &EntityKey) -> Vec<ListenerRecord>;

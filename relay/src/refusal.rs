@@ -84,8 +84,8 @@ impl Refusal {
     }
 
     /// A listener too many (protocol.md 10, decision 2).
-    pub(crate) fn too_many_listeners() -> Self {
-        let reason = Reason::Limit("listeners_per_entity");
+    pub(crate) fn too_many_listeners(limit: &'static str) -> Self {
+        let reason = Reason::Limit(limit);
         Self::new(StatusCode::FORBIDDEN, "QuotaExceeded", reason, refusal::TOO_MANY_LISTENERS)
     }
 

@@ -29,6 +29,8 @@ pub struct Limits {
     pub listeners_per_namespace: usize,
     /// Listeners online per hybrid connection: 25. One more is refused with 403.
     pub listeners_per_entity: usize,
+    /// The same where every listener gets everything: 10 000. One more is refused with 403.
+    pub subscribers_per_entity: usize,
     /// Listeners online per key: 50 000. One more is refused with 403.
     pub listeners_per_key: usize,
     /// Listeners online per address: 10 000. One more is refused with 403.
@@ -107,6 +109,7 @@ impl Default for Limits {
             failed_authorizations_per_minute: 20,
             listeners_per_namespace: 50_000,
             listeners_per_entity: 25,
+            subscribers_per_entity: 10_000,
             listeners_per_key: 50_000,
             listeners_per_address: 10_000,
             refused_listens_per_minute: 60,

@@ -106,11 +106,12 @@ limits! {
 
     Count config.limits.listeners_per_namespace "Listeners online per namespace", FORBIDDEN, Refusals;
     Count config.limits.listeners_per_entity "Listeners online per hybrid connection", FORBIDDEN, Refusals;
+    Count config.limits.subscribers_per_entity "The same where every listener gets everything", FORBIDDEN, Refusals;
     Count config.limits.listeners_per_key "Listeners online per key", FORBIDDEN, Refusals;
     Count config.limits.listeners_per_address "Listeners online per address", FORBIDDEN, Refusals;
 
     PerMinute config.limits.refused_listens_per_minute
-        "Listeners that are refused by one of these four limits and told at once, in a minute per address and hybrid \
+        "Listeners that are refused by one of these five limits and told at once, in a minute per address and hybrid \
          connection", "more are told at this rate, each in its turn", Uncounted;
     Count config.limits.held_refusals_per_address
         "Listeners at once per address that wait to be told", "more are told at once", Uncounted;

@@ -107,7 +107,7 @@ impl Table {
 }
 
 impl Directory for Embedded {
-    fn register(&self, mut record: ListenerRecord) -> Result<Lease, RegisterError> {
+    fn register(&self, mut record: ListenerRecord, most: usize) -> Result<Lease, RegisterError> {
         let limits = &self.config.current().limits;
         let (inbox_tx, inbox) = mpsc::channel(limits.queued_deliveries.max(1));
         let queued_bytes = limits.queued_bytes.min(Semaphore::MAX_PERMITS);
@@ -116,7 +116,7 @@ impl Directory for Embedded {
         let (id, entity, since) = (record.id, record.entity.clone(), record.last_byte);
 
         let mut table = self.table();
-        if table.count(&entity) >= limits.listeners_per_entity {
+        if table.count(&entity) >= most {
             return Err(RegisterError::TooMany);
         }
         // Under the lock, so that the times follow the order of the changes.
@@ -291,7 +291,7 @@ mod tests {
         let directory = directory(|_| {});
         let entity = EntityKey::new("n", "hyco");
         let watcher = directory.watch(&entity);
-        let lease = directory.register(record(&directory, 1)).expect("room");
+        let lease = directory.register(record(&directory, 1), 2).expect("room");
         assert_eq!(*watcher.borrow(), 1);
         drop(lease);
         assert_eq!(*watcher.borrow(), 0);
@@ -302,11 +302,11 @@ mod tests {
     async fn a_thousand_lives_are_a_thousand_pairs_in_order() {
         let directory = directory(|_| {});
         let entity = EntityKey::new("n", "hyco");
-        let _always = directory.register(record(&directory, 0)).expect("room");
+        let _always = directory.register(record(&directory, 0), 10).expect("room");
         let Following { present, mut changes } = directory.presence(&entity, None);
         assert_eq!(present.expect("a first look").listeners.len(), 1);
         for id in 1..=1_000 {
-            drop(directory.register(record(&directory, id)).expect("room"));
+            drop(directory.register(record(&directory, id), 10).expect("room"));
             for came in [true, false] {
                 let change = changes.next().await.expect("all are kept");
                 assert_eq!((change.id, change.came.is_some()), (ListenerId(id), came));
@@ -321,8 +321,8 @@ mod tests {
         let entity = EntityKey::new("n", "hyco");
         let Following { present, mut changes } = directory.follow_entities("n", None);
         assert_eq!(present, Some(Vec::new()));
-        let first = directory.register(record(&directory, 1)).expect("room");
-        let second = directory.register(record(&directory, 2)).expect("room");
+        let first = directory.register(record(&directory, 1), 10).expect("room");
+        let second = directory.register(record(&directory, 2), 10).expect("room");
         let came = changes.next().await.expect("all are kept");
         assert_eq!((came.entity, came.online), (entity.clone(), true));
         assert_eq!(directory.entities("n"), [(entity, came.at)]);
@@ -344,13 +344,13 @@ mod tests {
         let directory = directory(|_| {});
         let entity = EntityKey::new("n", "hyco");
         let in_flight = || directory.listeners(&entity)[0].in_flight;
-        let lease = directory.register(record(&directory, 1)).expect("room");
+        let lease = directory.register(record(&directory, 1), 10).expect("room");
         let (first, second) = (directory.occupy(ListenerId(1)), directory.occupy(ListenerId(1)));
         assert_eq!(in_flight(), 2);
         drop(first);
         assert_eq!(in_flight(), 1);
         drop(lease);
-        let _again = directory.register(record(&directory, 1)).expect("room");
+        let _again = directory.register(record(&directory, 1), 10).expect("room");
         drop((second, directory.occupy(ListenerId(2))));
         assert_eq!(in_flight(), 0);
     }
@@ -359,7 +359,7 @@ mod tests {
     async fn a_one_way_delivery_tells_how_far_it_has_come() {
         let directory = directory(|_| {});
         for expected in [Handover::Nothing, Handover::InPart, Handover::Whole] {
-            let mut lease = directory.register(record(&directory, 1)).expect("room");
+            let mut lease = directory.register(record(&directory, 1), 10).expect("room");
             let one_way = Delivery { one_way: true, ..delivery(1) };
             let mut replies = directory.deliver(ListenerId(1), one_way).await.expect("room");
             if expected != Handover::Nothing {
@@ -377,12 +377,12 @@ mod tests {
 
     #[test]
     fn one_listener_too_many_is_refused_until_another_leaves() {
-        let directory = directory(|config| config.limits.listeners_per_entity = 2);
-        let _first = directory.register(record(&directory, 1)).expect("room");
-        let second = directory.register(record(&directory, 2)).expect("room");
-        assert_eq!(directory.register(record(&directory, 3)).err(), Some(RegisterError::TooMany));
+        let directory = directory(|_| {});
+        let _first = directory.register(record(&directory, 1), 2).expect("room");
+        let second = directory.register(record(&directory, 2), 2).expect("room");
+        assert_eq!(directory.register(record(&directory, 3), 2).err(), Some(RegisterError::TooMany));
         drop(second);
-        assert!(directory.register(record(&directory, 4)).is_ok());
+        assert!(directory.register(record(&directory, 4), 2).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
@@ -393,7 +393,7 @@ mod tests {
             }]
         {
             let directory = directory(edit);
-            let mut lease = directory.register(record(&directory, 1)).expect("room");
+            let mut lease = directory.register(record(&directory, 1), 2).expect("room");
             let _replies = directory.deliver(ListenerId(1), delivery(80)).await.expect("room");
             let before = directory.env.now();
             assert_eq!(directory.deliver(ListenerId(1), delivery(80)).await.err(), Some(DeliverError::Busy));
@@ -406,7 +406,7 @@ mod tests {
     #[tokio::test]
     async fn the_replies_end_when_the_listener_goes() {
         let directory = directory(|_| {});
-        let lease = directory.register(record(&directory, 1)).expect("room");
+        let lease = directory.register(record(&directory, 1), 2).expect("room");
         let mut replies = directory.deliver(ListenerId(1), delivery(1)).await.expect("room");
         drop(lease);
         assert!(replies.next().await.is_none());

@@ -1,11 +1,13 @@
 //! Who is invited, and what a publisher learns of it.
 
-use hybridrelay_relay::NoSubscriber;
+use hybridrelay_relay::{Config, LocalRelay, NoSubscriber};
+use hybridrelay_tests::metrics::Samples;
+use hybridrelay_tests::wire::Soon;
 use hybridrelay_tests::wire::peers::{self, RawListener};
-use hybridrelay_tests::wire::raw::{Door, text};
+use hybridrelay_tests::wire::raw::{Ask, Door, text};
 use hybridrelay_tests::wire::setup;
 
-use crate::common::{count, expect, joined, listeners, plain, plain_and_tls, publisher};
+use crate::common::{count, expect, for_events, joined, listeners, plain, plain_and_tls, publisher};
 
 #[tokio::test]
 async fn a_publisher_is_let_in_although_nobody_listens_unless_that_is_forbidden() {
@@ -89,7 +91,7 @@ async fn only_the_listeners_that_a_publisher_names_are_invited() {
     let door = Door::from(&relay);
     let id = "11111111-2222-4333-8444-555555555555";
     let listen = format!("/$hc/hyco?sb-hc-action=listen&sb-hc-id={id}");
-    let named = hybridrelay_tests::wire::raw::Ask::websocket(listen).token(&peers::token_of(&relay));
+    let named = Ask::websocket(listen).token(&peers::token_of(&relay));
     let mut named = RawListener::new(&door, named.send(&door).await);
     let mut other = RawListener::open(&relay).await;
     let ask = peers::connect(&relay, "").header("Microsoft-Relay-AllowedListeners", id);
@@ -101,4 +103,19 @@ async fn only_the_listeners_that_a_publisher_names_are_invited() {
     let mut second = crate::common::publisher(&relay).await;
     second.send(&text("for all")).await;
     expect(&mut other.accept().await, "for all").await;
+}
+
+#[tokio::test]
+async fn more_listeners_may_be_online_than_elsewhere_and_that_has_a_limit_as_well() {
+    let mut config = Config::default();
+    config.limits.listeners_per_entity = 1;
+    config.limits.subscribers_per_entity = 3;
+    let relay = LocalRelay::builder().config(config).start().soon().await.expect("a free port");
+    for_events(&relay, |_| {});
+    let _online = listeners(&relay, 3).await;
+    let listen = Ask::websocket("/$hc/hyco?sb-hc-action=listen").token(&peers::token_of(&relay));
+    let refused = listen.send(&Door::from(&relay)).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.status_line.contains("QuotaExceeded"), "{}", refused.status_line);
+    assert_eq!(Samples::from(&relay).refusals("subscribers_per_entity"), 1.0);
 }

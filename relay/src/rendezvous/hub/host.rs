@@ -142,7 +142,7 @@ async fn receive(
     // Whether it fits was looked at before, but for a base of unheard-of length.
     let Some((invitation, text)) = guests.call.prepare(node, &listener.base, Arc::new(seat), answer) else { return };
     let deadline = node.env.now() + node.config().timings.accept;
-    let delivery = Delivery { text, body: None, request_id: None };
+    let delivery = Delivery { text, body: None, request_id: None, one_way: false };
     let Ok(replies) = node.directory.deliver(listener.id, delivery).await else { return };
     node.observer.note(&hub.origin, Operation::MessageSentToListener, Detail::None);
     let sent = node.env.now();
@@ -191,7 +191,7 @@ async fn tell(hub: Arc<Hub>, missed: Arc<Missed>) {
     loop {
         let count = missed.count();
         let text = events_json(&hub.origin.tracking_id.to_string(), count);
-        let delivery = Delivery { text, body: None, request_id: None };
+        let delivery = Delivery { text, body: None, request_id: None, one_way: false };
         match node.directory.deliver(missed.listener, delivery).await {
             Ok(replies) => replies.settle(),
             Err(DeliverError::Busy) => {}
