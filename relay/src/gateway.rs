@@ -1,7 +1,7 @@
 //! Door 3: relayed HTTP requests (protocol.md 5): who may ask, what the listener gets, and what the sender gets back.
 //!
 //! [`exchange`] finds a listener and waits for its answer, [`one_way`] waits only until it has the request; what does not fit a control
-//! message passes at a [`rendezvous`].
+//! message passes at a [`rendezvous`]. Where every listener gets everything, [`publish`] hands the request to all of them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::auth;
 use crate::directory::{EntityKey, KeyIdentity};
 use crate::edge::{Body, Visit, host_of};
 use crate::limits::Resource;
-use crate::namespace::{Entity, HttpSettings, NoListener, Right};
+use crate::namespace::{Distribution, Entity, HttpSettings, NoListener, Right};
 use crate::node::Node;
 use crate::observe::Party;
 use crate::refusal::{Reason, Refusal};
@@ -26,6 +26,7 @@ mod frames;
 mod message;
 mod one_way;
 mod outlet;
+mod publish;
 mod record;
 mod rendezvous;
 mod response;
@@ -47,7 +48,19 @@ pub(crate) async fn request(node: &Arc<Node>, visit: Visit, cors: Option<&Cors>)
         visit.permit.authorized();
         return Ok(preflight);
     }
+    let mut answer = ask(node, visit).await?;
+    if let Some(cors) = cors {
+        cors.apply(answer.headers_mut());
+    }
+    Ok(answer)
+}
+
+/// Brings a request to a listener or to all of them.
+async fn ask(node: &Arc<Node>, visit: Visit) -> Result<Response<Body>, Refusal> {
     let mut admitted = admit(node, &visit)?;
+    if let Distribution::All(events) = admitted.distribution.clone() {
+        return publish::publish(node, visit, admitted, &events).await;
+    }
     let settings = &mut admitted.settings;
     let one_way = OneWay::of(visit.request.headers(), settings)?;
     if one_way.is_some() {
@@ -57,34 +70,36 @@ pub(crate) async fn request(node: &Arc<Node>, visit: Visit, cors: Option<&Cors>)
     // Before the body is asked for: who is told to go on with it should be heard.
     choice::check(node, &admitted.entity, &admitted.preference).map_err(|refusal| no_listener(refusal, settings))?;
 
-    let host = match host_of(&visit.authority) {
-        "" => visit.namespace.clone(),
-        host => host.to_owned(),
-    };
+    let host = own_name(&visit);
     let (record, asked) = (admitted.record(node, &visit)?, Asked::new(&visit, &admitted, &host));
     let method = asked.method.clone();
     let Admitted { entity, preference, settings, .. } = admitted;
     let exchange = Exchange { node: node.clone(), entity, settings, asked, preference, record };
     let body = visit.request.into_body();
-    let mut answer = match one_way {
+    match one_way {
         Some(one_way) => {
             exchange.hand_over(body).await?;
-            one_way.accepted(&visit.tracking_id)
+            Ok(one_way.accepted(&visit.tracking_id))
         }
         None => {
             let (record, head) = exchange.run(body).await?;
-            response::answer(record, &method, &host, head)?
+            response::answer(record, &method, &host, head)
         }
-    };
-    if let Some(cors) = cors {
-        cors.apply(answer.headers_mut());
     }
-    Ok(answer)
+}
+
+/// What the sender takes the relay for.
+fn own_name(visit: &Visit) -> String {
+    match host_of(&visit.authority) {
+        "" => visit.namespace.clone(),
+        host => host.to_owned(),
+    }
 }
 
 /// A sender that was let in.
 struct Admitted {
     entity: EntityKey,
+    distribution: Distribution,
     path: hybridrelay::EntityPath,
     settings: HttpSettings,
     preference: Preference,
@@ -117,6 +132,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Admitted, Refusal> {
         path: entity.path.clone(),
         settings: entity.settings.http.clone(),
         preference: Preference::of(visit, &entity.settings.choice),
+        distribution: entity.settings.distribution.clone(),
         entity: EntityKey::new(&visit.namespace, entity.path.canonical()),
         key,
         used_authorization,

@@ -18,7 +18,7 @@ pub const TRACKING_ID: HeaderName = HeaderName::from_static("trackingid");
 /// the answer to a HEAD by HTTP/2 (protocol.md 5.8).
 pub const RELAY_REASON: HeaderName = HeaderName::from_static("relay-reason");
 /// How a request is delivered: [`ONE_WAY`], or absent. Of a sender a wish, of our relay the answer to it, and the mark of such a request
-/// at the listener (protocol.md 5.10).
+/// at the listener (protocol.md 5.10, 11.4).
 pub const RELAY_DELIVERY: HeaderName = HeaderName::from_static("relay-delivery");
 /// How many listeners a one-way request was handed to, where that is not one.
 pub const RELAY_DELIVERED: HeaderName = HeaderName::from_static("relay-delivered");

@@ -22,7 +22,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::rendezvous::{Answer, Invitation, PendingLeg, Preference, choose, invitation};
 
 /// The longest body that travels on a control channel (protocol.md 5.3).
-const CONTROL_BODY: u64 = 65_536;
+pub(super) const CONTROL_BODY: u64 = 65_536;
 
 /// How long a sender may take for such a body (protocol.md 10, decision 30).
 const CONTROL_BODY_TIME: Duration = Duration::from_secs(60);

@@ -45,7 +45,7 @@ impl Asked {
         }
     }
 
-    /// Tells the listener that nobody waits for its answer.
+    /// Tells the listener that nobody waits for its answer, whatever the sender said of that.
     pub(super) fn one_way(mut self) -> Self {
         self.headers.insert(RELAY_DELIVERY, HeaderValue::from_static(ONE_WAY));
         self

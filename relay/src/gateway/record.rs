@@ -126,7 +126,8 @@ impl Moved {
         self.meter.to_sender.inc_by(bytes as u64);
     }
 
-    async fn pay(&self, node: &Node, mut bytes: usize) {
+    /// Waits until the rates allow so many bytes more.
+    pub(super) async fn pay(&self, node: &Node, mut bytes: usize) {
         while bytes > 0 {
             let now = node.env.now();
             let grant = self.throttle.grant(now, bytes);

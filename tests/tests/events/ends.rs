@@ -99,14 +99,15 @@ async fn a_relay_that_drains_tells_everybody_1001_and_waits_for_nobody_who_has_n
         let mut second = self::publisher(&relay).await;
         controls[0].invitation().await;
         publisher.send(&text("before")).await;
+        expect(&mut subscribers[0], "before").await;
         let (_, ()) = tokio::join!(relay.shutdown(Duration::from_millis(500)).soon(), async {
             for ws in [&mut publisher, &mut second] {
                 assert_eq!(ws.close().await, (Some(1001), "ServiceShuttingDown".to_owned()));
                 ws.send_close(Some(1001), "").await;
                 assert_eq!(ws.next().await, Seen::Eof);
             }
+            expect(&mut subscribers[1], "before").await;
             for subscriber in &mut subscribers {
-                expect(subscriber, "before").await;
                 assert_eq!(subscriber.close().await, (Some(1001), "ServiceShuttingDown".to_owned()));
                 subscriber.send_close(Some(1001), "").await;
                 assert_eq!(subscriber.next().await, Seen::Eof);

@@ -6,4 +6,5 @@ mod common;
 mod ends;
 mod messages;
 mod online;
+mod requests;
 mod slow;

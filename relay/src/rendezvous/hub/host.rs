@@ -174,6 +174,7 @@ fn seated(
     async move {
         let limit = hub.node.config().timings.upgrade;
         let Some(Some((leg, permit))) = hub.node.env.timeout(limit, upgraded(leg)).await else { return };
+        cursor.seated();
         let (env, config) = (hub.node.env.clone(), pump_config(&hub.node));
         let solo = Solo::new(env, config, Party::Listener, leg, Subscriber::new(&hub, cursor));
         hub.node.spawn(pump::drive(solo, end).map(move |_| drop((permit, seat))));

@@ -93,7 +93,7 @@ pub(super) struct Losses {
 pub(super) struct Missed {
     pub(super) listener: ListenerId,
     count: AtomicU64,
-    /// Whether somebody is about to tell it.
+    /// Whether somebody is about to tell it, or it is not there yet.
     pending: AtomicBool,
 }
 
@@ -299,6 +299,16 @@ impl Cursor {
         Poll::Ready(Taken::Events(events))
     }
 
+    /// The subscriber is there: from now on it is told what it misses, and what it has missed so far. Had it declined, that would
+    /// concern it as little as the rest.
+    pub(super) fn seated(&self) {
+        let state = lock(&self.log.0);
+        let missed = state.readers[self.index].as_ref().and_then(|reader| reader.missed.as_ref());
+        if let Some(missed) = missed.filter(|missed| !missed.is_told(0)) {
+            let _ = state.told.send(missed.clone());
+        }
+    }
+
     /// The socket takes no more at the moment.
     pub(super) fn blocked(&self) {
         let mut state = lock(&self.log.0);
@@ -330,7 +340,7 @@ impl Drop for Cursor {
 
 impl Missed {
     pub(super) fn new(listener: ListenerId) -> Self {
-        Self { listener, count: AtomicU64::new(0), pending: AtomicBool::new(false) }
+        Self { listener, count: AtomicU64::new(0), pending: AtomicBool::new(true) }
     }
 
     /// Counts an event; true if nobody is about to tell yet.
@@ -523,8 +533,10 @@ mod tests {
     #[test]
     fn who_misses_something_is_to_be_told_once_at_a_time() {
         let (log, mut to_tell) = Log::new(MOST, SlowSubscriber::DropOldest);
-        let _cursor = log.join(Some(Arc::new(Missed::new(ListenerId(7)))));
+        let cursor = log.join(Some(Arc::new(Missed::new(ListenerId(7)))));
         log.append((0..5).map(|number| event(number, 500)));
+        assert!(to_tell.try_recv().is_err(), "it is not there yet");
+        cursor.seated();
         let missed = to_tell.try_recv().expect("it missed something");
         assert_eq!((missed.listener, missed.count()), (ListenerId(7), 4));
         log.append([event(5, 500)]);
