@@ -97,32 +97,10 @@ impl Exchange {
     async fn payload(&self, body: Incoming) -> Result<Payload, Refusal> {
         let length = body.size_hint().exact();
         match length {
-            Some(..=CONTROL_BODY) => self.whole(body).await,
+            Some(..=CONTROL_BODY) => whole(&self.node, &self.settings, body).await,
             _ if body.is_end_stream() => Ok(Payload::None),
             _ => Ok(Payload::Streamed { body, length }),
         }
-    }
-
-    /// Takes a body in, up to the longest that is allowed.
-    pub(super) async fn whole(&self, mut body: Incoming) -> Result<Payload, Refusal> {
-        let most = self.settings.max_body.unwrap_or(CONTROL_BODY);
-        let expected = body.size_hint().lower().min(CONTROL_BODY);
-        // At most 64 KiB, so it fits a size.
-        let mut whole = BytesMut::with_capacity(expected as usize);
-        let reading = async {
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|_| Refusal::bad_request("The request's body broke off"))?;
-                let data = frame.into_data().unwrap_or_default();
-                if (whole.len() + data.len()) as u64 > most {
-                    return Err(Refusal::body_too_large());
-                }
-                whole.extend_from_slice(&data);
-            }
-            Ok(())
-        };
-        let in_time = self.node.env.timeout(CONTROL_BODY_TIME, reading).await;
-        in_time.unwrap_or_else(|| Err(Refusal::slow_sender()))?;
-        Ok(if whole.is_empty() { Payload::None } else { Payload::Whole(whole.freeze()) })
     }
 
     /// Asks one listener after the other until one has been given something of the request (protocol.md 10, decision 17).
@@ -246,4 +224,26 @@ impl Tried {
     pub(super) fn otherwise(refusal: Refusal) -> Self {
         Self { listeners: Vec::new(), otherwise: refusal }
     }
+}
+
+/// Takes a body in, up to the longest that is allowed.
+pub(super) async fn whole(node: &Node, settings: &HttpSettings, mut body: Incoming) -> Result<Payload, Refusal> {
+    let most = settings.max_body.unwrap_or(CONTROL_BODY);
+    let expected = body.size_hint().lower().min(CONTROL_BODY);
+    // At most 64 KiB, so it fits a size.
+    let mut whole = BytesMut::with_capacity(expected as usize);
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Refusal::bad_request("The request's body broke off"))?;
+            let data = frame.into_data().unwrap_or_default();
+            if (whole.len() + data.len()) as u64 > most {
+                return Err(Refusal::body_too_large());
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(())
+    };
+    let in_time = node.env.timeout(CONTROL_BODY_TIME, reading).await;
+    in_time.unwrap_or_else(|| Err(Refusal::slow_sender()))?;
+    Ok(if whole.is_empty() { Payload::None } else { Payload::Whole(whole.freeze()) })
 }

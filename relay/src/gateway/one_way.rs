@@ -6,7 +6,7 @@ use hybridrelay::protocol::TrackingId;
 use hybridrelay::protocol::headers::{ONE_WAY, RELAY_DELIVERY};
 use hyper::body::Incoming;
 
-use super::exchange::{Came, Exchange, Given, Payload, Tried};
+use super::exchange::{Came, Exchange, Given, Payload, Tried, whole};
 use super::record::Outcome;
 use super::rendezvous::{Task, Upload, gone};
 use crate::directory::{Handover, Replies};

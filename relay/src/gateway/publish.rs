@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::BodyExt;
 use hybridrelay::protocol::JSON_LIMIT;
 use hybridrelay::protocol::headers::{ListenerFilter, ONE_WAY, RELAY_DELIVERED, RELAY_DELIVERY};
-use hyper::body::{Body as _, Incoming};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 
-use super::exchange::{CONTROL_BODY, Payload};
+use super::exchange::{CONTROL_BODY, Payload, whole};
 use super::message::Asked;
 use super::record::{Moved, Outcome};
 use super::rendezvous::{Task, Upload};
 use super::{Admitted, check, no_listener, own_name};
-use crate::directory::{Delivery, EntityKey, ListenerRecord, Replies};
+use crate::directory::{Delivery, EntityKey, Handover, ListenerRecord, Replies};
 use crate::edge::{Body, Visit};
 use crate::namespace::{EventSettings, HttpSettings, NoSubscriber};
 use crate::node::Node;
@@ -47,8 +45,9 @@ pub(super) async fn publish(
     let metrics = node.observer.metrics.entity(&visit.namespace, Some(&admitted.entity));
     let Admitted { entity, settings, .. } = admitted;
     let tracking_id = visit.tracking_id;
-    let body = match whole(node, visit.request.into_body(), &settings).await {
-        Ok(body) => body,
+    let body = match whole(node, &settings, visit.request.into_body()).await {
+        Ok(Payload::Whole(body)) => body,
+        Ok(_) => Bytes::new(),
         Err(refusal) => {
             record.ended(Outcome::Refused);
             return Err(refusal);
@@ -69,24 +68,6 @@ pub(super) async fn publish(
     fields.insert(RELAY_DELIVERED, HeaderValue::from(delivered));
     set_tracking_id(fields, &tracking_id);
     Ok(answer)
-}
-
-/// Takes a body in, up to the longest that is allowed.
-async fn whole(node: &Node, mut body: Incoming, settings: &HttpSettings) -> Result<Bytes, Refusal> {
-    let most = settings.max_body.unwrap_or(u64::MAX);
-    // What is announced need not come.
-    let mut whole = BytesMut::with_capacity(body.size_hint().lower().min(CONTROL_BODY) as usize);
-    loop {
-        let frame = node.env.timeout(settings.idle_timeout, body.frame()).await.ok_or_else(Refusal::slow_sender)?;
-        let Some(frame) = frame else { return Ok(whole.freeze()) };
-        let frame = frame.map_err(|_| Refusal::bad_request("The request's body broke off"))?;
-        // Trailers have no place in the protocol.
-        let data = frame.into_data().unwrap_or_default();
-        if (whole.len() + data.len()) as u64 > most {
-            return Err(Refusal::body_too_large());
-        }
-        whole.extend_from_slice(&data);
-    }
 }
 
 /// A request that has come whole, with one body for all who get it.
@@ -130,20 +111,20 @@ impl Publication {
         let request_id = Some(self.asked.id.clone());
         if text.len() <= JSON_LIMIT && self.body.len() as u64 <= CONTROL_BODY {
             let body = Some(self.body.clone()).filter(|body| !body.is_empty());
-            if let Ok(replies) = node.directory.deliver(listener.id, Delivery { text, body, request_id }).await {
-                // With this its address is void: whoever dials to answer learns that nobody waits.
-                replies.settle();
+            let delivery = Delivery { text, body, request_id, one_way: true };
+            let Ok(mut replies) = node.directory.deliver(listener.id, delivery).await else { return };
+            if replies.handed_over().await == Handover::Whole {
                 self.metrics.meter.to_listener.inc_by(self.body.len() as u64);
                 self.delivered(&handed);
             }
+            // With this its address is void: whoever dials to answer learns that nobody waits.
+            replies.settle();
             return;
         }
-        let marker = Delivery { text: Asked::marker(&address), body: None, request_id };
+        let marker = Delivery { text: Asked::marker(&address), body: None, request_id, one_way: false };
         let Ok(replies) = node.directory.deliver(listener.id, marker).await else { return };
         if let Some((leg, replies)) = self.dialled(invitation, replies).await {
-            self.delivered(&handed);
-            drop(handed);
-            self.upload(leg, replies, text).await;
+            self.upload(leg, replies, text, handed).await;
         }
     }
 
@@ -170,7 +151,8 @@ impl Publication {
     }
 
     /// Hands it over at the rendezvous, and swallows the answer.
-    async fn upload(&self, leg: PendingLeg, replies: Replies, text: String) {
+    async fn upload(&self, leg: PendingLeg, replies: Replies, text: String, handed: mpsc::UnboundedSender<()>) {
+        let (delivered, mut progress) = watch::channel(false);
         let task = Task {
             node: self.node.clone(),
             request_id: self.asked.id.clone(),
@@ -178,11 +160,17 @@ impl Publication {
             settings: self.settings.clone(),
             moved: self.moved.clone(),
             endings: self.node.endings.subscribe(&self.entity),
+            one_way: true,
+            delivered,
+            _held: None,
         };
         let body = if self.body.is_empty() { Payload::None } else { Payload::Whole(self.body.clone()) };
-        let (head, answered) = oneshot::channel();
-        let carrying = task.carry(leg, Some(Upload { text, body }), replies, head);
+        let answered = task.start(leg, Some(Upload { text, body }), replies);
+        if progress.wait_for(|delivered| *delivered).await.is_ok() {
+            self.delivered(&handed);
+        }
+        drop(handed);
         // Whoever lets go of the answer before it comes is taken for a sender that has gone.
-        tokio::join!(carrying, async { drop(answered.await) });
+        drop(answered.await);
     }
 }

@@ -82,7 +82,7 @@ pub enum Detail {
     },
     /// A relayed connection ended.
     Connection {
-        /// What was relayed: `websocket`.
+        /// What was relayed: `websocket`; `events` where a publisher's connection ended, whose bytes went to every listener.
         kind: &'static str,
         /// How it ended: who closed or vanished, in a word that never changes.
         outcome: &'static str,

@@ -6,7 +6,7 @@ use hybridrelay_relay::{EventSettings, LocalRelay, SlowSubscriber};
 use hybridrelay_tests::wire::Soon;
 use hybridrelay_tests::wire::peers::RawListener;
 use hybridrelay_tests::wire::process::{RelayProcess, Vitals};
-use hybridrelay_tests::wire::raw::{Door, RawWebSocket, Seen, binary, op};
+use hybridrelay_tests::wire::raw::{Door, RawWebSocket, Seen, binary, op, ping};
 use hybridrelay_tests::wire::setup;
 use serde_json::Value;
 
@@ -153,6 +153,19 @@ async fn where_that_is_wanted_the_publisher_waits_for_a_slow_subscriber_and_noth
     );
     publishing.soon().await.expect("it goes on");
     assert_eq!(count(&relay, "dropped"), 0.0);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_asks_for_pongs_and_does_not_take_them_holds_nobody_up() {
+    let Stalled { relay, mut publisher, mut keeper, mut stalled, control: _control, _other } =
+        stalled("", |_| {}).await;
+    // More than the kernel holds for it: then Pongs wait in the relay.
+    let pings = ping(&[7; 125]).repeat(1000);
+    for _ in 0..100 {
+        stalled.send(&pings).await;
+    }
+    publish(&mut publisher, &mut keeper).await;
+    drop((relay, stalled));
 }
 
 #[tokio::test]

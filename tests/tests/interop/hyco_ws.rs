@@ -233,6 +233,32 @@ async fn our_listener_is_back_after_a_restart_of_the_relay() {
     sending.finish().await;
 }
 
+#[tokio::test]
+async fn what_a_hyco_ws_sender_publishes_every_hyco_ws_listener_gets() {
+    let relay = TestRelay::start().await;
+    relay.give_everybody_everything();
+    let listeners = [listening(&relay, None).await, listening(&relay, None).await];
+    let sending = stacks::hyco_ws(&relay).await;
+    let connect = json!({"url": relay.sender_url(ENTITY), "token": relay.token(ENTITY)});
+    let (mut publisher, _) = End::open(&sending, connect).await;
+    let events = [(Kind::Text, 1), (Kind::Binary, 70_000), (Kind::Text, 1 << 20), (Kind::Binary, 0)];
+    for (kind, size) in events {
+        publisher.send(kind, size).await;
+    }
+    publisher.close(4001, "no more").await;
+    publisher.until_closed().await;
+    for listener in &listeners {
+        let (mut subscriber, _) = End::accepted(listener).await;
+        for (kind, size) in events {
+            assert_eq!(subscriber.receive().await, payload::digested(&payload::message(kind, size)));
+        }
+        assert_eq!(subscriber.closed_by_peer().await, (4001, "no more".to_owned()));
+    }
+    for program in listeners.into_iter().chain([sending]) {
+        program.finish().await;
+    }
+}
+
 /// The package as a listener that is online, with the sub-protocol that it chooses.
 async fn listening(relay: &TestRelay, choice: Option<&str>) -> Program {
     let program = stacks::hyco_ws(relay).await;

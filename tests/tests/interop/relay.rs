@@ -7,7 +7,7 @@ use hybridrelay::env::Env;
 use hybridrelay::token::SasToken;
 use hybridrelay::{Incoming, IncomingConnect, Listener, ListenerBuilder, Sender};
 use hybridrelay_relay::dev_ca::DevCa;
-use hybridrelay_relay::{Config, Entity, LocalRelay};
+use hybridrelay_relay::{Config, Distribution, Entity, LocalRelay};
 use hybridrelay_tests::program::patiently;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tempfile::TempDir;
@@ -64,6 +64,13 @@ impl TestRelay {
     /// A hybrid connection on which nobody listens.
     pub(crate) fn add_entity(&self, path: &str) {
         let entity = Entity::new(path.parse().expect("a path"));
+        assert!(self.relay.store().put_entity(self.relay.namespace(), entity));
+    }
+
+    /// From now on every listener of the one hybrid connection gets everything.
+    pub(crate) fn give_everybody_everything(&self) {
+        let entity =
+            Entity::new(ENTITY.parse().expect("a path")).with_distribution(Distribution::All(Default::default()));
         assert!(self.relay.store().put_entity(self.relay.namespace(), entity));
     }
 

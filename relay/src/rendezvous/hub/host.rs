@@ -87,18 +87,19 @@ impl Host {
                 () = ended(&mut end) => {
                     // Whoever has not dialled needs not come any more.
                     self.invited.clear();
-                    hub.subscribers.none().await;
+                    tokio::join!(hub.publishers.none(), hub.subscribers.none());
                     break;
                 }
                 () = &mut published, if publishing => publishing = false,
                 Some(()) = self.invited.next(), if !self.invited.is_empty() => {}
                 Some(()) = self.telling.next(), if !self.telling.is_empty() => {}
                 Some(missed) = self.to_tell.recv() => self.telling.push(tell(hub.clone(), missed).boxed()),
-                changed = self.online.changed(), if publishing => match changed {
-                    Ok(()) => self.invite(),
-                    // The directory lets go of an entity that nobody watches; somebody does.
-                    Err(_) => self.online = hub.node.directory.watch(&self.entity),
-                },
+                changed = self.online.changed(), if publishing => {
+                    if changed.is_err() {
+                        self.online = hub.node.directory.watch(&self.entity);
+                    }
+                    self.invite();
+                }
                 () = hub.subscribers.none(), if over => break,
             }
         }

@@ -157,10 +157,12 @@ impl<P: Part> Solo<P> {
         if self.side.outlet.is_lost() || self.side.is_gone() {
             return false;
         }
-        if self.side.outlet.is_blocked() {
-            self.part.blocked();
+        if self.said_all {
+            return false;
         }
-        if self.said_all || !self.side.outlet.can_take() {
+        if !self.side.outlet.can_take() {
+            // Be it that only Pongs wait: who asks for them and does not take them must hold up nobody.
+            self.part.blocked();
             return false;
         }
         let Poll::Ready(say) = self.part.poll_say(cx) else { return false };

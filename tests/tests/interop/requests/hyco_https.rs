@@ -61,6 +61,27 @@ async fn one_way_requests_reach_hyco_https_and_what_it_answers_goes_nowhere() {
     listener.finish().await;
 }
 
+#[tokio::test]
+async fn every_hyco_https_listener_gets_a_request_that_is_for_everybody() {
+    let relay = TestRelay::start().await;
+    relay.give_everybody_everything();
+    let mut listeners = [RequestListener::hyco_https(&relay).await, RequestListener::hyco_https(&relay).await];
+    let sender = relay.sender();
+    for size in SIZES {
+        let sent = body(size);
+        let request = Request::post("/topic").body(sent.clone()).expect("a request");
+        let handed = patiently("the listeners to take it", sender.send_one_way(request)).await.expect("they are online");
+        assert_eq!(handed.listeners(), 2);
+        for listener in &mut listeners {
+            let asked = listener.asked().await;
+            assert_eq!((asked.size, asked.sha256), (size, sha256(&sent)));
+        }
+    }
+    for listener in listeners {
+        listener.finish().await;
+    }
+}
+
 /// One process asks all of it.
 #[tokio::test]
 async fn hyco_https_asks_our_listener_for_everything_that_https_can() {
