@@ -333,7 +333,7 @@ pub trait Directory: Send + Sync + 'static {
     fn listeners(&self, entity: &EntityKey) -> Vec<ListenerRecord>;
 
     /// Their ids, in the same order: for whoever looks often, at very many.
-    fn online(&self, entity: &EntityKey) -> Vec<ListenerId>;
+    fn listener_ids(&self, entity: &EntityKey) -> Vec<ListenerId>;
 
     /// What is known about a listener; `None` if it is not online any more.
     fn listener(&self, id: ListenerId) -> Option<ListenerRecord>;

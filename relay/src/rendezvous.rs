@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::{oneshot, watch};
 
 use crate::auth;
-use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Occupied, Replies};
+use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, Occupied, Replies};
 use crate::edge::{Body, Handshake, SocketPermit, Visit, offered_subprotocols};
 use crate::limits::{Account, Permit, Resource};
 use crate::namespace::{Distribution, Right};

@@ -140,8 +140,8 @@ impl Directory for Embedded {
         self.table().online(entity).listeners
     }
 
-    fn online(&self, entity: &EntityKey) -> Vec<ListenerId> {
-        self.table().entities.get(entity).cloned().unwrap_or_default()
+    fn listener_ids(&self, entity: &EntityKey) -> Vec<ListenerId> {
+        self.table().entities.get(entity).map(|period| period.listeners.clone()).unwrap_or_default()
     }
 
     fn listener(&self, id: ListenerId) -> Option<ListenerRecord> {

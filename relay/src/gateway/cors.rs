@@ -10,8 +10,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// What a page may read beside the usual headers: whether a listener answered, how many have been handed the request, or why none was,
 /// and the id for the operator.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Relay-Delivered, Relay-Delivery, Relay-Reason, TrackingId, Via");
+const EXPOSED: HeaderValue = HeaderValue::from_static("Relay-Delivered, Relay-Delivery, Relay-Reason, TrackingId, Via");
 
 const ALLOW: [HeaderName; 4] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,

@@ -68,7 +68,7 @@ impl Exchange {
     /// Dropping the future before that withdraws the request.
     pub(super) async fn hand_over(self, body: Incoming) -> Result<(), Refusal> {
         let mut exchange = Self { asked: self.asked.one_way(), ..self };
-        let handed = match exchange.whole(body).await {
+        let handed = match whole(&exchange.node, &exchange.settings, body).await {
             Ok(payload) => exchange.hand_over_whole(payload).await,
             Err(refusal) => Err(refusal),
         };

@@ -116,7 +116,7 @@ impl Host {
     /// Invites everybody who came.
     fn invite(&mut self) {
         self.online.mark_unchanged();
-        let online = self.hub.node.directory.online(&self.entity);
+        let online = self.hub.node.directory.listener_ids(&self.entity);
         for id in online.iter().filter(|id| !self.known.contains(id)) {
             let Some(listener) = self.hub.node.directory.listener(*id) else { continue };
             if self.guests.filter.allows(&listener.tracking_id) {

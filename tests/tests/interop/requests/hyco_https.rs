@@ -8,9 +8,9 @@ use hybridrelay_tests::program::patiently;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::{SIZES, TABBED, body};
 use super::listeners::RequestListener;
 use super::senders::{Ask, Client, Got, Senders, command};
+use super::{SIZES, TABBED, body};
 use crate::relay::{ENTITY, TestRelay};
 
 #[tokio::test]
@@ -70,7 +70,8 @@ async fn every_hyco_https_listener_gets_a_request_that_is_for_everybody() {
     for size in SIZES {
         let sent = body(size);
         let request = Request::post("/topic").body(sent.clone()).expect("a request");
-        let handed = patiently("the listeners to take it", sender.send_one_way(request)).await.expect("they are online");
+        let handed =
+            patiently("the listeners to take it", sender.send_one_way(request)).await.expect("they are online");
         assert_eq!(handed.listeners(), 2);
         for listener in &mut listeners {
             let asked = listener.asked().await;
