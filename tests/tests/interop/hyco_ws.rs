@@ -241,7 +241,8 @@ async fn what_a_hyco_ws_sender_publishes_every_hyco_ws_listener_gets() {
     let sending = stacks::hyco_ws(&relay).await;
     let connect = json!({"url": relay.sender_url(ENTITY), "token": relay.token(ENTITY)});
     let (mut publisher, _) = End::open(&sending, connect).await;
-    let events = [(Kind::Text, 1), (Kind::Binary, 70_000), (Kind::Text, 1 << 20), (Kind::Binary, 0)];
+    // All of them fit the queue of a listener that has not dialled yet.
+    let events = [(Kind::Text, 1), (Kind::Binary, 70_000), (Kind::Text, 500_000), (Kind::Binary, 0)];
     for (kind, size) in events {
         publisher.send(kind, size).await;
     }
