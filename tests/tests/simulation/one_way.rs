@@ -41,8 +41,8 @@ async fn read_all(listener: Listener, name: &'static str, got: Got) {
         let Ok(body) = request.into_body().bytes(1 << 20).await else { continue };
         assert!(body == body_of(number), "{number} is another's");
         got.lock().expect("nobody panics").entry(number).or_default().push(name);
-        if number % 2 == 0 {
-            let answer = vec![0; if number % 4 == 0 { 10 } else { 100_000 }];
+        if number.is_multiple_of(2) {
+            let answer = vec![0; if number.is_multiple_of(4) { 10 } else { 100_000 }];
             // Whose answer finds no way is not of interest.
             let _ = responder.send(Response::new(answer)).await;
         }
