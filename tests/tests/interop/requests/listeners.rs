@@ -24,7 +24,7 @@ const PIECE: usize = 10_000;
 /// A listener whose answer is the request's body. The query tells how: `status`, `reason`, and `pieces` for a body without a length.
 pub(crate) enum RequestListener {
     Ours(mpsc::UnboundedReceiver<Asked>),
-    HycoHttps(Program),
+    HycoHttps(Box<Program>),
 }
 
 /// What a listener got.
@@ -60,7 +60,7 @@ impl RequestListener {
         let (key_name, key) = (relay.local().key_name(), relay.local().key());
         program.tell(json!({"do": "listen", "url": url, "keyName": key_name, "key": key})).await;
         program.expect("listening").await;
-        Self::HycoHttps(program)
+        Self::HycoHttps(Box::new(program))
     }
 
     /// The next request.

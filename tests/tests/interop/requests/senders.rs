@@ -185,12 +185,12 @@ impl Got {
     fn from_curl(head: &str, body: &[u8]) -> Self {
         let (line, fields) = head.split_once("\r\n").expect("a head");
         let mut words = line.splitn(3, ' ').skip(1);
-        let fields = fields.lines().filter_map(|line| line.split_once(": "));
-        let via = fields.filter(|(name, _)| name.eq_ignore_ascii_case("via")).map(|(_, value)| value.trim().to_owned());
+        let mut fields = fields.lines().filter_map(|line| line.split_once(": "));
+        let via = fields.find(|(name, _)| name.eq_ignore_ascii_case("via")).map(|(_, value)| value.trim().to_owned());
         Self {
             status: words.next().and_then(|status| status.trim().parse().ok()).expect("a status"),
             reason: words.next().map(str::to_owned),
-            via: via.last(),
+            via,
             reused: false,
             size: body.len(),
             sha256: sha256(body),
