@@ -9,10 +9,12 @@ use crate::endpoints::EndpointsArguments;
 use crate::expose::ExposeArguments;
 use crate::listen::ListenArguments;
 use crate::manual::{CompletionsArguments, ManArguments};
+use crate::publish::PublishArguments;
 use crate::request::RequestArguments;
 use crate::send::SendArguments;
 use crate::serve::ServeArguments;
 use crate::status::StatusArguments;
+use crate::subscribe::SubscribeArguments;
 use crate::token::TokenArguments;
 
 const EXAMPLES: &str = "\
@@ -26,6 +28,8 @@ Examples:
   hybridrelay request web/orders/7     ask it
   hybridrelay send web/jobs -d 7       tell it, and wait for no answer
   hybridrelay status web --watch       see who listens there, and who comes and goes
+  hybridrelay subscribe events/doors   hear what publishers say
+  hybridrelay publish events/doors 'front door opened'
   hybridrelay listen ssh --exec 'nc localhost 22'
   ssh -o ProxyCommand='hybridrelay connect ssh' me@there
 
@@ -71,6 +75,10 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Tell which endpoints of a namespace are online
     Endpoints(EndpointsArguments),
+    /// Publish events to everybody who listens
+    Publish(PublishArguments),
+    /// Write what publishers say on standard output
+    Subscribe(SubscribeArguments),
     /// Make or check access tokens
     Token(TokenArguments),
     /// Show a relay, a listener and a sender at work on this machine

@@ -18,6 +18,7 @@ mod listen;
 mod logging;
 mod manual;
 mod online;
+mod publish;
 mod relay;
 mod request;
 mod send;
@@ -26,6 +27,7 @@ mod signals;
 mod state;
 mod status;
 mod stdio;
+mod subscribe;
 mod supervisor;
 mod table;
 mod token;
@@ -77,6 +79,8 @@ fn run(arguments: Arguments, console: &mut Console) -> Result<(), Failure> {
             Command::Send(arguments) => send::run(arguments, console).await,
             Command::Status(arguments) => status::run(arguments, console).await,
             Command::Endpoints(arguments) => endpoints::run(arguments, console).await,
+            Command::Publish(arguments) => publish::run(arguments, console).await,
+            Command::Subscribe(arguments) => subscribe::run(arguments, console).await,
             Command::Token(arguments) => token::run(arguments),
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Completions(arguments) => manual::completions(&arguments),

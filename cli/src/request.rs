@@ -16,7 +16,7 @@ use crate::relay::{RelayArguments, Route, refuse_connection_string};
 
 mod data;
 
-pub(crate) use data::Data;
+pub(crate) use data::{Data, streamed};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -191,7 +191,7 @@ fn reason(response: &Response<Body>) -> &str {
 }
 
 /// Path and query behind the hybrid connection's name.
-fn target(destination: &Destination) -> Result<Uri, Failure> {
+pub(crate) fn target(destination: &Destination) -> Result<Uri, Failure> {
     let path = if destination.path.is_empty() { "/" } else { &destination.path };
     let query = if destination.query.is_empty() { String::new() } else { format!("?{}", destination.query) };
     let target = utf8_percent_encode(&format!("{path}{query}"), TARGET).to_string();

@@ -40,6 +40,7 @@ Examples:
   hybridrelay serve --dev                            https on 9443, http on 9080
   hybridrelay serve --dev --listen https://[::1]:0   any free port
   hybridrelay serve --dev --public 'web/*'           senders of web/… need no key
+  hybridrelay serve --dev --events 'events/*'        every listener of events/… gets everything
   hybridrelay serve --dev --hostname relay.lan --listen https://0.0.0.0:9443
   hybridrelay serve --config /etc/hybridrelay/relay.toml
 
@@ -48,7 +49,7 @@ addresses, the connection string and the file to trust. A relay with a configura
 let open connections end first; a second one stops at once. SIGHUP has the configuration file read again.";
 
 /// The options that a configuration file replaces.
-const DEVELOPMENT: [&str; 8] = ["dev", "listen", "admin", "state", "key", "hostname", "public", "drain"];
+const DEVELOPMENT: [&str; 9] = ["dev", "listen", "admin", "state", "key", "hostname", "public", "events", "drain"];
 
 /// Run a relay
 ///
@@ -108,6 +109,10 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "PATTERN")]
     public: Vec<String>,
 
+    /// Hand what is sent to matching hybrid connections to everybody who listens there; '*' stands for any characters [repeatable]
+    #[arg(long, value_name = "PATTERN")]
+    events: Vec<String>,
+
     /// How to tell that the relay is ready
     #[arg(long, value_enum, default_value_t, value_name = "FORM")]
     ready: Form,
@@ -164,7 +169,7 @@ pub(crate) async fn run(arguments: ServeArguments, file: Option<ConfigFile>, con
     let mut ready = ready(&sockets, &arguments.hostname, &directory, key);
     let _admin = on(Relay::builder(), sockets.admin, &ca).build().start().await?;
     let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
-    let policy = AutoCreate { public: arguments.public, settings, limit: 0 };
+    let policy = AutoCreate { public: arguments.public, events: arguments.events, settings, limit: 0 };
     let namespace = Namespace::new(&ready.namespace)
         .with_rule(Rule::new(RULE, Rights::MANAGE, &ready.key))
         .with_auto_create(policy)

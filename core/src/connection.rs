@@ -200,6 +200,11 @@ impl Connection {
         (ConnectionReader(self.clone()), ConnectionWriter(self))
     }
 
+    /// Reads to the peer's end, keeping nothing, for a program that only sends.
+    pub(crate) async fn discard(&self) -> Result<()> {
+        self.0.discard().await
+    }
+
     async fn turn<'a>(&self, queue: &'a Semaphore) -> Result<SemaphorePermit<'a>> {
         let turn = acquire(queue).await?;
         if self.0.stream_in_use.load(Ordering::Acquire) { Err(stream_in_use()) } else { Ok(turn) }
@@ -274,15 +279,20 @@ impl Inner {
             let turn = acquire(&self.writing).await?;
             self.shut(frame).await?;
             drop(turn);
-            let _turn = acquire(&self.reading).await?;
-            while poll_fn(|cx| self.link.poll_read(cx)).await?.is_some() {}
-            Ok(())
+            self.discard().await
         });
         finished.await.unwrap_or_else(|| {
             self.link.abort();
             let limit = self.settings.close_timeout.as_secs_f32();
             Err(Error::new(ErrorKind::Timeout, format!("the peer did not close the connection within {limit} s")))
         })
+    }
+
+    /// Reads to the peer's end and keeps nothing.
+    async fn discard(&self) -> Result<()> {
+        let _turn = acquire(&self.reading).await?;
+        while poll_fn(|cx| self.link.poll_read(cx)).await?.is_some() {}
+        Ok(())
     }
 
     /// Sends `frame`, or the answer to the peer's Close, or Close 1000.

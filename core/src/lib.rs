@@ -58,6 +58,7 @@ mod connection_string;
 mod dial;
 pub mod env;
 mod error;
+mod events;
 mod follow;
 mod forward;
 #[cfg(fuzzing)]
@@ -84,6 +85,7 @@ pub use connection::{ByteStream, Connection, ConnectionReader, ConnectionWriter,
 pub use connection_string::ConnectionString;
 pub use dial::Proxy;
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, EventOrigin, Events, Publisher, PublisherBuilder};
 pub use forward::{ForwardEvent, Forwarded, Forwarder};
 pub use listener::{AcceptConnect, Incoming, IncomingConnect, Listener, ListenerBuilder, Status, StatusWatcher};
 pub use namespace::{Endpoint, EndpointEvent, EndpointEvents, Namespace, NamespaceBuilder};

@@ -13,11 +13,12 @@ use crate::address::{EntityPath, RelayAddress};
 use crate::env::Env;
 use crate::options::{Options, Target, shared_options};
 use crate::protocol::{Features, TrackingId, labels};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Events, Result};
 
 mod backoff;
 mod control;
 mod incoming;
+mod missed;
 mod queue;
 mod status;
 mod task;
@@ -26,6 +27,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) use control::{Outgoing, USER_AGENT};
 pub(crate) use incoming::AnswerContext;
 pub use incoming::{AcceptConnect, Incoming, IncomingConnect};
+pub(crate) use missed::MissedEvents;
 pub(crate) use queue::IncomingQueue;
 pub use status::{Status, StatusWatcher};
 
@@ -45,6 +47,8 @@ struct Inner {
     address: RelayAddress,
     entity: EntityPath,
     queue: Arc<IncomingQueue>,
+    missed: Arc<MissedEvents>,
+    max_message_size: usize,
     status: watch::Receiver<Status>,
     features: watch::Receiver<Features>,
     closing: watch::Sender<bool>,
@@ -87,6 +91,32 @@ impl Listener {
         })
     }
 
+    /// Takes everything that comes from here on as events: the messages of every publisher and the requests, one after the other.
+    ///
+    /// Senders are accepted by themselves, and nothing is sent to them; [`accept`](Self::accept) is not to be called meanwhile. At a hybrid
+    /// connection for events (`distribution = "all"`, protocol.md 11) every listener hears every publisher, a [`Publisher`](crate::Publisher),
+    /// any WebSocket sender, or the sender of an HTTP request. At any other one, also of Azure Relay, each publisher is heard by one
+    /// listener, and a request is answered with 202. More requests than `max_concurrent` that wait here are refused with 503, which a
+    /// sender who waits for no answer does not see.
+    ///
+    /// ```no_run
+    /// # async fn example(listener: hybridrelay::Listener) -> hybridrelay::Result<()> {
+    /// use hybridrelay::Event;
+    ///
+    /// let events = listener.events();
+    /// while let Some(event) = events.next().await? {
+    ///     match event {
+    ///         Event::Missed { origin, count } => println!("{} of {} missed", count, origin.tracking_id()),
+    ///         event => println!("{}: {:?}", event.origin().path(), event.payload()),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::of(self.clone())
+    }
+
     /// Follows whether the listener is online.
     pub fn status(&self) -> StatusWatcher {
         StatusWatcher(self.0.status.clone())
@@ -109,6 +139,14 @@ impl Listener {
 
     pub(crate) fn env(&self) -> &Env {
         &self.0.env
+    }
+
+    pub(crate) fn missed_events(&self) -> &Arc<MissedEvents> {
+        &self.0.missed
+    }
+
+    pub(crate) fn max_message_size(&self) -> usize {
+        self.0.max_message_size
     }
 
     /// Goes offline: tells the relay, wakes every waiting [`accept`](Self::accept) and rejects senders that wait unaccepted.
@@ -221,6 +259,7 @@ impl ListenerBuilder {
         env.spawn(incoming::run_refusals(env.clone(), refused));
 
         let queue = IncomingQueue::new();
+        let missed = Arc::new(MissedEvents::default());
         let (status_sender, status) = watch::channel(Status::Connecting);
         let (features_sender, features) = watch::channel(Features::none());
         let (closing, closing_seen) = watch::channel(false);
@@ -230,6 +269,8 @@ impl ListenerBuilder {
             address: checked.address.clone(),
             entity: checked.entity.clone(),
             queue: queue.clone(),
+            missed: missed.clone(),
+            max_message_size: checked.connection.max_message_size,
             status,
             features,
             closing,
@@ -241,6 +282,7 @@ impl ListenerBuilder {
             wait: self.wait,
             context,
             queue,
+            missed,
             permits: Arc::new(Semaphore::new(self.max_concurrent)),
             status: status_sender,
             features: features_sender,

@@ -10,13 +10,14 @@ use http::HeaderValue;
 
 use crate::address::{EntityPath, RelayAddress};
 use crate::dial::DialError;
+use crate::env::Env;
 use crate::http::{Body, HttpClient, OneWay};
 use crate::link::WebSocketLink;
 use crate::listener::USER_AGENT;
 use crate::options::{Checked, Options, Target, header_map, shared_options};
 use crate::presence::{self, Presence, PresenceEvents, PresenceWatcher};
 use crate::protocol::{TrackingId, headers, refusal};
-use crate::{Connection, Error, ErrorKind, Result};
+use crate::{Connection, Error, ErrorKind, PublisherBuilder, Result};
 
 /// Opens [`Connection`]s to a hybrid connection and sends HTTP requests to it. Cheap to clone; clones share the connections that
 /// requests travel on.
@@ -52,6 +53,23 @@ impl Sender {
             tracking_id: None,
             timeout: None,
         }
+    }
+
+    /// Prepares a publisher: a connection on which this side only speaks. Await it, or add a path, headers or sub-protocols first.
+    ///
+    /// At a hybrid connection for events (`distribution = "all"`, protocol.md 11) everybody who listens hears it, now and as they come. At any
+    /// other one, also of Azure Relay, it is an ordinary connection to one listener, whose answers are dropped.
+    ///
+    /// ```no_run
+    /// # async fn example(sender: hybridrelay::Sender) -> hybridrelay::Result<()> {
+    /// let publisher = sender.publisher().path("/prices").await?;
+    /// publisher.publish("AAPL 196.5").await?;
+    /// publisher.close().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publisher(&self) -> PublisherBuilder {
+        PublisherBuilder::new(self.connect())
     }
 
     /// Sends an HTTP request to a listener of the hybrid connection and returns its response, whatever the status.
@@ -227,6 +245,10 @@ impl Connect {
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        self.sender.dialer.env()
     }
 
     /// Connects.

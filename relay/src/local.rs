@@ -230,7 +230,7 @@ impl LocalRelayBuilder {
         let key = self.key.unwrap_or_else(|| STANDARD.encode(self.env.random::<32>()));
         let public = if self.anonymous { vec!["*".to_owned()] } else { Vec::new() };
         let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
-        let policy = AutoCreate { public, settings, limit: 0 };
+        let policy = AutoCreate { public, settings, ..AutoCreate::default() };
         let namespace = Namespace::new(NAMESPACE)
             .with_rule(Rule::new(RULE, Rights::MANAGE, key.clone()))
             .with_auto_create(policy)

@@ -277,6 +277,8 @@ pub enum WebSocketPaths {
 pub struct AutoCreate {
     /// Paths whose senders need no token. `*` in a pattern stands for any characters, `/` included; case is ignored.
     pub public: Vec<String>,
+    /// Paths at which every listener gets everything, by patterns of the same kind.
+    pub events: Vec<String>,
     /// How senders and listeners of each meet.
     pub settings: EntitySettings,
     /// How many hybrid connections may exist before no more are made; 0 is 10 000.
@@ -286,8 +288,12 @@ pub struct AutoCreate {
 impl AutoCreate {
     /// The entity that this policy makes for `path` now.
     pub(crate) fn entity(&self, path: EntityPath, now: SystemTime) -> Entity {
-        let public = self.public.iter().any(|pattern| matches(pattern, path.as_str()));
-        let entity = Entity { settings: self.settings.clone(), created_at: Some(now), ..Entity::new(path) };
+        let is_one_of = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, path.as_str()));
+        let (public, events) = (is_one_of(&self.public), is_one_of(&self.events));
+        let mut entity = Entity { settings: self.settings.clone(), created_at: Some(now), ..Entity::new(path) };
+        if events && entity.settings.distribution == Distribution::One {
+            entity.settings.distribution = Distribution::All(EventSettings::default());
+        }
         if public { entity.anonymous() } else { entity }
     }
 

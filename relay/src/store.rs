@@ -136,7 +136,7 @@ impl fmt::Debug for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::namespace::AutoCreate;
+    use crate::namespace::{AutoCreate, Distribution};
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -177,5 +177,14 @@ mod tests {
         assert_eq!(again.path.as_str(), "Hyco");
         assert!(!store.create_on_listen("n", path("public"), NOW).expect("allowed").requires_client_authorization);
         assert!(store.create_on_listen("n", path("third"), NOW).is_none());
+    }
+
+    #[test]
+    fn a_first_listen_creates_for_events_what_the_policy_says_is_for_events() {
+        let policy = AutoCreate { events: vec!["events/*".to_owned()], ..AutoCreate::default() };
+        let store = MemoryStore::new([Namespace::new("n").with_auto_create(policy)]);
+        let distribution = |name| store.create_on_listen("n", path(name)).expect("allowed").settings.distribution;
+        assert!(matches!(distribution("Events/doors"), Distribution::All(_)));
+        assert_eq!(distribution("hyco"), Distribution::One);
     }
 }

@@ -1,6 +1,7 @@
 //! What the test binaries of this crate share.
 
 pub mod anywhere;
+pub mod broadcast;
 pub mod detour;
 pub mod faults;
 pub mod metrics;

@@ -57,7 +57,7 @@ impl Data {
 }
 
 /// A body that is read as it is sent.
-fn streamed(reader: impl AsyncRead + Send + Unpin + 'static) -> Body {
+pub(crate) fn streamed(reader: impl AsyncRead + Send + Unpin + 'static) -> Body {
     Body::from_stream(stream::try_unfold(reader, |mut reader| async {
         let mut chunk = BytesMut::with_capacity(CHUNK);
         let read = reader.read_buf(&mut chunk).await?;

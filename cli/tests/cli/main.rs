@@ -5,6 +5,7 @@ mod config;
 mod connect;
 mod demo;
 mod endpoints;
+mod events;
 mod exec;
 mod expose;
 mod failures;

@@ -66,6 +66,11 @@ impl IncomingRequest {
         self.responder.is_one_way()
     }
 
+    /// The body, not read yet.
+    pub(crate) fn body(&self) -> &Body {
+        self.request.body()
+    }
+
     /// The sender's address as the relay saw it.
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.request.extensions().get::<RemoteAddr>().map(|remote| remote.0)

@@ -88,6 +88,13 @@ impl Responder {
         self.one_way
     }
 
+    /// Answers in the background with a status and a text.
+    pub(crate) fn answer_later(mut self, status: u16, text: &'static str) {
+        if let Some(answer) = self.answer.take() {
+            answer.refuse_later(status, text);
+        }
+    }
+
     /// Tells when the sender has gone.
     pub fn cancellation(&self) -> Cancellation {
         self.answer().fate.cancellation()

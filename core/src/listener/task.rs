@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use super::backoff::Backoff;
 use super::control::{ControlChannel, ControlEvent, Identity, Opening};
 use super::incoming::AnswerContext;
+use super::missed::MissedEvents;
 use super::queue::IncomingQueue;
 use super::{Incoming, IncomingConnect, Status};
 use crate::http::Intake;
@@ -33,6 +34,7 @@ pub(super) struct ListenerTask {
     pub(super) wait: bool,
     pub(super) context: Arc<AnswerContext>,
     pub(super) queue: Arc<IncomingQueue>,
+    pub(super) missed: Arc<MissedEvents>,
     pub(super) permits: Arc<Semaphore>,
     pub(super) status: watch::Sender<Status>,
     pub(super) features: watch::Sender<Features>,
@@ -185,6 +187,7 @@ impl ListenerTask {
                 self.features.send_replace(features);
             }
             FromRelay::Cancel { request_id } => requests.on_cancel(&request_id),
+            FromRelay::Events { id, dropped } => self.missed.tell(id, dropped),
             FromRelay::Unknown { key } => {
                 tracing::debug!(key, "the relay sent a command that this version does not know");
             }

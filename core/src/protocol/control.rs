@@ -29,6 +29,13 @@ pub enum FromRelay {
         /// The request.
         request_id: String,
     },
+    /// This listener has not kept up with the events of a publisher (protocol.md 3.10).
+    Events {
+        /// The id of the accept.
+        id: String,
+        /// How many it has missed so far.
+        dropped: u64,
+    },
     /// A command that this version does not know. To be ignored.
     Unknown {
         /// Its name.
@@ -314,6 +321,12 @@ impl FromRelay {
         if let Some(cancel) = object.get("cancel") {
             return Ok(Self::Cancel { request_id: string(cancel, "cancel", "requestId")? });
         }
+        if let Some(events) = object.get("events") {
+            let field = "dropped";
+            let dropped = events.get(field).and_then(Value::as_u64);
+            let dropped = dropped.ok_or(ControlError::BadField { command: "events", field })?;
+            return Ok(Self::Events { id: string(events, "events", "id")?, dropped });
+        }
         Ok(Self::Unknown { key: unknown_key(&object) })
     }
 }
@@ -547,6 +560,17 @@ mod tests {
         assert_eq!(FromListener::parse(b"[]").unwrap_err().close_code(), 1002);
         assert_eq!(FromListener::parse(b"\xFF").unwrap_err().close_code(), 1007);
         assert!(FromListener::parse(br#"{"response":{"statusCode":200}}"#).is_err());
+    }
+
+    #[test]
+    fn what_was_missed_is_told_with_the_id_of_the_accept() {
+        let told = FromRelay::Events { id: "7_G0".into(), dropped: 3 };
+        assert_eq!(FromRelay::parse(events_json("7_G0", 3).as_bytes()), Ok(told));
+        for broken in
+            [r#"{"events":{"id":"7_G0"}}"#, r#"{"events":{"id":"7_G0","dropped":-1}}"#, r#"{"events":{"dropped":1}}"#]
+        {
+            assert!(FromRelay::parse(broken.as_bytes()).is_err(), "{broken}");
+        }
     }
 
     #[test]

@@ -243,7 +243,7 @@ fn auto_create(mut table: Table<'_>, report: &mut Report<'_>) -> AutoCreate {
     }
     table.finish(report);
     let limit = limit.map_or(0, |limit| usize::try_from(limit.value).unwrap_or(usize::MAX));
-    AutoCreate { public, settings, limit }
+    AutoCreate { public, events: Vec::new(), settings, limit }
 }
 
 fn required<'t>(table: &mut Table<'t>, key: &'static str, what: &str, report: &mut Report<'_>) -> Option<At<&'t str>> {

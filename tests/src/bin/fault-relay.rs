@@ -48,7 +48,7 @@ async fn serve(settings: Settings) -> Result<()> {
         config.timings.control_gone = gone;
     }
     let entities = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
-    let policy = AutoCreate { public: Vec::new(), settings: entities, limit: 0 };
+    let policy = AutoCreate { settings: entities, ..AutoCreate::default() };
     let namespace = Namespace::new(NAMESPACE).with_rule(Rule::new(RULE, Rights::MANAGE, KEY)).with_auto_create(policy);
     let relay = Relay::builder()
         .listen(ListenAddress::tls(settings.tls, ca.server_config()))

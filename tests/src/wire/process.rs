@@ -90,7 +90,8 @@ impl RelayProcess {
         self.child.kill().soon().await.expect("it runs");
     }
 
-    fn connection_string(&self) -> String {
+    /// What listeners and senders of `hyco` are built from.
+    pub fn connection_string(&self) -> String {
         let emulator = if self.ca.is_some() { "" } else { ";UseDevelopmentEmulator=true" };
         let Self { door, key, .. } = self;
         let rule = format!("SharedAccessKeyName={RULE};SharedAccessKey={key}");

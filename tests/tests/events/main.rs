@@ -4,7 +4,10 @@
 
 mod common;
 mod ends;
+mod foreign;
+mod many;
 mod messages;
 mod online;
 mod requests;
+mod sdk;
 mod slow;

@@ -261,7 +261,7 @@ async fn what_a_hyco_ws_sender_publishes_every_hyco_ws_listener_gets() {
 }
 
 /// The package as a listener that is online, with the sub-protocol that it chooses.
-async fn listening(relay: &TestRelay, choice: Option<&str>) -> Program {
+pub(crate) async fn listening(relay: &TestRelay, choice: Option<&str>) -> Program {
     let program = stacks::hyco_ws(relay).await;
     let url = format!("wss://localhost:{}/$hc/{ENTITY}?sb-hc-action=listen", relay.port());
     let (key_name, key) = (relay.local().key_name(), relay.local().key());

@@ -8,6 +8,7 @@ mod browser;
 mod cors;
 mod curl;
 mod end;
+mod events;
 mod feed;
 mod hyco_ws;
 mod plain_clients;

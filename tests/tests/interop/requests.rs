@@ -1,7 +1,7 @@
 //! Relayed HTTP between the ends of all stacks: each listener answers each sender.
 
 mod hyco_https;
-mod listeners;
+pub(crate) mod listeners;
 mod senders;
 
 use hybridrelay_tests::payload::sha256;

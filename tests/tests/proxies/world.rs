@@ -86,7 +86,7 @@ impl World {
         let files = tempfile::tempdir().expect("files can be made");
         fs::write(files.path().join("ca.pem"), ca.ca_pem()).expect("files can be written");
         let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
-        let policy = AutoCreate { public: Vec::new(), settings, limit: 0 };
+        let policy = AutoCreate { settings, ..AutoCreate::default() };
         let namespace =
             RelayNamespace::new("test").with_rule(Rule::new("both", Rights::MANAGE, KEY)).with_auto_create(policy);
         let address = |port| SocketAddr::from((RELAY, port));
