@@ -7,7 +7,7 @@ const SCALE: Scale = Scale { publishers: 10, events: 10_000, size: 512, processe
 
 /// What the relay may hold more than when all are idle, in KiB: a queue for each publisher, and what the sockets of those who are
 /// stopped are being given.
-const BOUND: u64 = 128 * 1024;
+const BOUND: u64 = 48 * 1024;
 
 fn main() -> Result<()> {
     let folder = std::env::current_exe()?.parent().context("a program lies in a folder")?.to_owned();
