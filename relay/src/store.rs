@@ -183,7 +183,7 @@ mod tests {
     fn a_first_listen_creates_for_events_what_the_policy_says_is_for_events() {
         let policy = AutoCreate { events: vec!["events/*".to_owned()], ..AutoCreate::default() };
         let store = MemoryStore::new([Namespace::new("n").with_auto_create(policy)]);
-        let distribution = |name| store.create_on_listen("n", path(name)).expect("allowed").settings.distribution;
+        let distribution = |name| store.create_on_listen("n", path(name), NOW).expect("allowed").settings.distribution;
         assert!(matches!(distribution("Events/doors"), Distribution::All(_)));
         assert_eq!(distribution("hyco"), Distribution::One);
     }
