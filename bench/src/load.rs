@@ -1,7 +1,7 @@
 //! The load: raw sockets, prepared frames, blocking threads.
 
-mod block;
-mod entrance;
+pub(crate) mod block;
+pub(crate) mod entrance;
 mod leg;
 
 pub(crate) use block::Block;

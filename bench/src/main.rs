@@ -1,4 +1,4 @@
-//! Measures the relay beside others: `cargo xtask bench streams` and `cargo xtask bench http`.
+//! Measures the relay beside others: `cargo xtask bench streams`, `cargo xtask bench http` and `cargo xtask bench events`.
 //!
 //! Every contender runs in a process of its own, whose CPU clock and memory are read from outside. The load comes from
 //! this process, which is not measured: for streams blocking threads that send prepared frames through raw sockets and
@@ -9,6 +9,7 @@
 mod case;
 mod certificate;
 mod contender;
+mod events;
 mod goals;
 mod http;
 mod idle;
@@ -37,6 +38,8 @@ enum Command {
     Streams(streams::Options),
     /// Measures relayed HTTP: requests per second, latency, and the CPU time of requests and of long bodies
     Http(http::Options),
+    /// Measures events: CPU per delivered event, from one publisher to many subscribers
+    Events(events::Options),
     /// Runs one contender until its standard input ends; the others start these by themselves
     Serve(serve::Options),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Streams(options) => streams::run(&options),
         Command::Http(options) => http::run(&options),
+        Command::Events(options) => events::run(&options),
         Command::Serve(options) => serve::run(&options).map(|()| true),
     };
     match outcome {

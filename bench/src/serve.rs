@@ -20,6 +20,7 @@ mod tungstenite;
 mod upstream;
 
 pub(crate) use answers::Repeated;
+pub(crate) use ours::EVENTS;
 
 #[derive(Args)]
 pub(crate) struct Options {

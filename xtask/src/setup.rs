@@ -25,5 +25,6 @@ pub(crate) fn for_autobahn(sh: &Shell) -> Result<()> {
 
 /// What the benchmarks need.
 pub(crate) fn for_bench(sh: &Shell) -> Result<()> {
-    programs::require(sh, programs::FOR_BENCH)
+    programs::require(sh, programs::FOR_BENCH)?;
+    interop::python_for_bench(sh)
 }

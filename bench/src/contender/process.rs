@@ -42,7 +42,7 @@ impl Process {
         Ok((process, serde_json::from_str(&line)?))
     }
 
-    pub(super) fn spawn(mut command: Command) -> Result<Self> {
+    pub(crate) fn spawn(mut command: Command) -> Result<Self> {
         let child = command
             .spawn()
             .with_context(|| format!("{} does not run; is it installed?", command.get_program().display()))?;

@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use http::HeaderValue;
 use hybridrelay::ConnectionString;
-use hybridrelay::token::SasToken;
 use rustls::ClientConfig;
 
 use crate::certificate::Certificate;
 use crate::contender::{Process, Transport, haproxy};
+use crate::load::entrance;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -117,15 +117,11 @@ fn with_certificate(mut command: Command, file: Option<&Path>) -> Command {
     command
 }
 
-/// The relay's token, for longer than anything is measured.
+/// The relay's token as a header's value.
 fn token(connection_string: &str) -> Result<HeaderValue> {
     let connection_string: ConnectionString = connection_string.parse()?;
     let entity = connection_string.entity_path().context("the connection string names no entity")?;
-    let name = connection_string.key_name().unwrap_or_default();
-    let key = connection_string.key().unwrap_or_default();
-    let life = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
-    let token = SasToken::create(&format!("http://localhost/{entity}/"), name, key, life).to_text();
-    let mut token = HeaderValue::from_str(&token)?;
+    let mut token = HeaderValue::from_str(&entrance::token(&connection_string, entity.as_str()))?;
     token.set_sensitive(true);
     Ok(token)
 }

@@ -48,10 +48,7 @@ impl Entrance {
     pub(crate) fn ours(address: SocketAddr, tls: Option<Arc<ClientConfig>>, connection_string: &str) -> Result<Self> {
         let connection_string: ConnectionString = connection_string.parse()?;
         let entity = connection_string.entity_path().context("the connection string names no entity")?.to_string();
-        let name = connection_string.key_name().unwrap_or_default();
-        let key = connection_string.key().unwrap_or_default();
-        let life = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
-        let token = SasToken::create(&format!("http://localhost/{entity}/"), name, key, life).to_text();
+        let token = token(&connection_string, &entity);
         let accepts = listen(Leg::connect(address, tls.as_ref())?, address, &entity, &token)?;
         Ok(Self { address, tls, door: Door::Rendezvous { token, entity, accepts } })
     }
@@ -129,8 +126,16 @@ impl Entrance {
     }
 }
 
+/// The relay's token for an entity, for longer than anything is measured.
+pub(crate) fn token(connection_string: &ConnectionString, entity: &str) -> String {
+    let name = connection_string.key_name().unwrap_or_default();
+    let key = connection_string.key().unwrap_or_default();
+    let life = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
+    SasToken::create(&format!("http://localhost/{entity}/"), name, key, life).to_text()
+}
+
 /// Opens the control channel; the targets of the rendezvous addresses that come in are the result.
-fn listen(leg: Leg, address: SocketAddr, entity: &str, token: &str) -> Result<Receiver<String>> {
+pub(crate) fn listen(leg: Leg, address: SocketAddr, entity: &str, token: &str) -> Result<Receiver<String>> {
     let uri = format!("ws://localhost:{}/$hc/{entity}?sb-hc-action=listen", address.port());
     let mut request = uri.into_client_request()?;
     request.headers_mut().insert("ServiceBusAuthorization", token.parse()?);
@@ -152,7 +157,7 @@ fn listen(leg: Leg, address: SocketAddr, entity: &str, token: &str) -> Result<Re
     Ok(accepts)
 }
 
-fn ask_for_upgrade(leg: &mut Leg, target: &str, headers: &str) -> Result<()> {
+pub(crate) fn ask_for_upgrade(leg: &mut Leg, target: &str, headers: &str) -> Result<()> {
     let request = format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
@@ -161,7 +166,7 @@ fn ask_for_upgrade(leg: &mut Leg, target: &str, headers: &str) -> Result<()> {
 }
 
 /// Reads the head of a 101. Nothing follows it, since nobody has sent anything.
-fn expect_upgrade(leg: &mut Leg) -> Result<()> {
+pub(crate) fn expect_upgrade(leg: &mut Leg) -> Result<()> {
     let mut head = Vec::new();
     let mut buffer = [0; 4096];
     while !head.ends_with(b"\r\n\r\n") {

@@ -30,11 +30,19 @@ pub(super) fn node(sh: &Shell) -> Result<()> {
 
 /// Installs what `tests/interop/python/requirements.txt` says into a virtual environment, `target/interop/python`.
 pub(super) fn python(sh: &Shell) -> Result<()> {
-    let requirements = "tests/interop/python/requirements.txt";
+    python_environment(sh, "tests/interop/python/requirements.txt", "target/interop/python")
+}
+
+/// The same for the benchmarks.
+pub(super) fn python_for_bench(sh: &Shell) -> Result<()> {
+    python_environment(sh, "bench/requirements.txt", "target/bench/python")
+}
+
+fn python_environment(sh: &Shell, requirements: &str, venv: &str) -> Result<()> {
     if !sh.path_exists(requirements) {
         return Ok(());
     }
-    let venv = Path::new("target/interop/python");
+    let venv = Path::new(venv);
     let stamp = Stamp {
         file: venv.join("installed-from"),
         contents: cmd!(sh, "python3 --version").quiet().read()? + "\n" + &sh.read_file(requirements)?,

@@ -129,6 +129,12 @@ pub(super) const FOR_BENCH: &[Program] = &[
         from: Source::Debian("iproute2"),
         why: "the measurement takes place in a network namespace",
     },
+    Program {
+        name: "python3 with venv",
+        probe: Probe::PythonWithVenv,
+        from: Source::Debian("python3-venv"),
+        why: "the NATS server beside which events are measured is one of its packages",
+    },
 ];
 
 pub(super) struct Program {
