@@ -113,6 +113,10 @@ impl Listener {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// Outside of the runtime that the listener was opened in.
     pub fn events(&self) -> Events {
         Events::of(self.clone())
     }

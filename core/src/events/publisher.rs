@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::env::Env;
 use crate::protocol::close;
 use crate::sender::Connect;
 use crate::{Connection, Error, ErrorKind, Message, Result};
@@ -31,18 +32,18 @@ struct Inner {
 }
 
 impl Publisher {
-    fn new(connection: Connection, spawn: impl FnOnce(Pin<Box<dyn Future<Output = ()> + Send>>)) -> Self {
+    fn new(env: &Env, connection: Connection) -> Self {
         let ended = Arc::new(watch::Sender::new(None));
         let closing = Arc::new(AtomicBool::new(false));
         let (heard, closed, end) = (connection.clone(), closing.clone(), ended.clone());
         // Nobody has anything to say to a publisher; but what is not read would hide the end.
-        spawn(Box::pin(async move {
+        env.spawn(async move {
             let outcome = heard.discard().await;
             let unasked = || (!closed.load(Ordering::Acquire)).then(|| ended_by_other(&heard));
             end.send_replace(outcome.err().or_else(|| refusal(&heard)).or_else(unasked));
             // Our direction ends as well. If it had ended before, all is over.
             let _ = heard.close().await;
-        }));
+        });
         Self(Arc::new(Inner { connection, closing, ended }))
     }
 
@@ -225,7 +226,7 @@ impl PublisherBuilder {
     pub async fn open(self) -> Result<Publisher> {
         let env = self.0.env().clone();
         let connection = self.0.open().await?;
-        Ok(Publisher::new(connection, |task| drop(env.spawn(task))))
+        Ok(Publisher::new(&env, connection))
     }
 }
 
