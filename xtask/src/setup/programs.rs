@@ -8,6 +8,12 @@ use xshell::{Shell, cmd};
 /// A C compiler is not among them although aws-lc-sys needs one: this program was linked by it.
 pub(super) const FOR_TESTS: &[Program] = &[
     Program {
+        name: "c++",
+        probe: Probe::OnPath("c++"),
+        from: Source::Debian("g++"),
+        why: "the C library's header is one for C++ too",
+    },
+    Program {
         name: "certutil",
         probe: Probe::OnPath("certutil"),
         from: Source::Debian("libnss3-tools"),
@@ -18,6 +24,12 @@ pub(super) const FOR_TESTS: &[Program] = &[
         probe: Probe::OnPath("chromium"),
         from: Source::Debian("chromium"),
         why: "a browser's WebSocket is one of the senders",
+    },
+    Program {
+        name: "cc and nm",
+        probe: Probe::OnPath("nm"),
+        from: Source::Debian("gcc"),
+        why: "C programs are linked to the C library",
     },
     Program {
         name: "curl",

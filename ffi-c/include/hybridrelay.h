@@ -1,0 +1,1034 @@
+/* libhybridrelay: listeners, senders and tokens for Azure Relay Hybrid Connections and the hybridrelay server.
+ *
+ * Made by cbindgen from ffi-c/src; do not edit. The rules that hold for every call:
+ *
+ * - A call returns an hr_code: HR_OK (0) or why it failed. Codes never change their meaning; tolerate numbers you do not know.
+ * - The last parameter, where it is `struct hr_error **`, may be NULL. If the call fails, an error that tells more is stored there,
+ *   which you free with hr_error_free. It is left alone on success.
+ * - A text is a pointer and a length in bytes, or HR_NTS for one that ends with a NUL. It is UTF-8 and copied, never kept.
+ * - Objects are handles, small structs that you copy as you like. {0} names no object. A handle whose object was released gives
+ *   HR_INVALID_HANDLE, never more. Handles may be used from every thread at once, unless a call says otherwise.
+ * - timeout_ms: 0 looks and does not wait (HR_WOULD_BLOCK), HR_FOREVER waits as long as it takes. What a call that timed out waited
+ *   for is not lost: the next one gets it.
+ * - After fork, handles of the parent give HR_FORKED in the child, which makes objects of its own.
+ * - No call raises a signal or changes a handler, prints, or ends the process. A program may end without releasing anything.
+ */
+
+#ifndef HYBRIDRELAY_H
+#define HYBRIDRELAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The length of a text that ends with a NUL.
+ */
+#define HR_NTS ((size_t)-1)
+
+/**
+ * The version of the interface, which this header describes. A library with the same number can be used instead of this one; a
+ * larger number means that something was taken away or changed.
+ */
+#define HR_ABI_VERSION 0
+
+/**
+ * A time limit that never passes.
+ */
+#define HR_FOREVER UINT32_MAX
+
+/**
+ * What went wrong, in detail. Made by a call that failed; freed with hr_error_free. Its texts are valid until then.
+ */
+typedef struct hr_error hr_error;
+
+/**
+ * Text or bytes.
+ */
+typedef uint32_t hr_message_kind;
+
+/**
+ * A message that was received. Free it with hr_message_free; its data is valid until then. One that is all zero may be freed as well.
+ */
+typedef struct hr_message {
+  /**
+   * HR_MESSAGE_TEXT or HR_MESSAGE_BINARY.
+   */
+  hr_message_kind kind;
+  /**
+   * Its bytes, without a NUL behind them. Not NULL, also if there are none.
+   */
+  const uint8_t *data;
+  /**
+   * How many.
+   */
+  size_t len;
+  /**
+   * Not yours to touch.
+   */
+  void *owner;
+} hr_message;
+
+/**
+ * What a call came to. HR_OK, or one of the codes below.
+ */
+typedef uint32_t hr_code;
+
+/**
+ * A stream of messages to the other program. One thread may receive while another sends.
+ */
+typedef struct hr_connection {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_connection;
+
+/**
+ * A queue in which operations end.
+ */
+typedef struct hr_queue {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_queue;
+
+/**
+ * An operation that was submitted. It needs no release: it is over when its completion is in the queue.
+ */
+typedef struct hr_operation {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_operation;
+
+/**
+ * A sender that waits. Accepting or rejecting it uses it up: the handle is released by that, whatever comes of it.
+ */
+typedef struct hr_incoming {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_incoming;
+
+/**
+ * What can be asked about a sender.
+ */
+typedef uint32_t hr_incoming_field;
+
+/**
+ * Options for hr_listener_open and hr_sender_new. {0} stands for the defaults. One object serves any number of calls; a change
+ * concerns later ones.
+ */
+typedef struct hr_options {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_options;
+
+/**
+ * A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
+ */
+typedef struct hr_listener {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_listener;
+
+/**
+ * Whether a listener is online. Tolerate numbers you do not know.
+ */
+typedef uint32_t hr_status;
+
+/**
+ * A relay on loopback, with everything that listeners and senders of a test need. Hybrid connections come to be when somebody listens.
+ */
+typedef struct hr_local_relay {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_local_relay;
+
+/**
+ * How important a record is.
+ */
+typedef uint32_t hr_log_level;
+
+/**
+ * A record. Free it with hr_log_record_free.
+ */
+typedef struct hr_log_record {
+  /**
+   * How important it is.
+   */
+  hr_log_level level;
+  /**
+   * The part of the library.
+   */
+  char *target;
+  /**
+   * What happened.
+   */
+  char *text;
+} hr_log_record;
+
+/**
+ * An option. Durations are whole milliseconds; yes and no are 1 and 0.
+ */
+typedef uint32_t hr_option;
+
+/**
+ * The end of an operation. Which of the three holds something follows from the operation; the others are all zero. What it holds is
+ * yours to release or free, `error` too.
+ */
+typedef struct hr_completion {
+  /**
+   * What was given when the operation was submitted.
+   */
+  uint64_t tag;
+  /**
+   * The operation.
+   */
+  struct hr_operation operation;
+  /**
+   * What it came to; HR_CANCELLED after hr_operation_cancel, unless it was over before.
+   */
+  hr_code code;
+  /**
+   * Of an accept on a listener.
+   */
+  struct hr_incoming incoming;
+  /**
+   * Of a connect, and of an accept of a sender.
+   */
+  struct hr_connection connection;
+  /**
+   * Of a receive.
+   */
+  struct hr_message message;
+  /**
+   * More about a failure; NULL on success.
+   */
+  struct hr_error *error;
+} hr_completion;
+
+/**
+ * A sender: opens connections to a hybrid connection.
+ */
+typedef struct hr_sender {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_sender;
+
+/**
+ * UTF-8.
+ */
+#define HR_MESSAGE_TEXT 1
+
+/**
+ * Bytes.
+ */
+#define HR_MESSAGE_BINARY 2
+
+/**
+ * Success.
+ */
+#define HR_OK 0
+
+/**
+ * An argument, connection string or option is not usable; the message names it.
+ */
+#define HR_INVALID_ARGUMENT 1
+
+/**
+ * The credential was refused: token missing, malformed, expired or without the right.
+ */
+#define HR_UNAUTHORIZED 2
+
+/**
+ * There is no such hybrid connection.
+ */
+#define HR_ENDPOINT_NOT_FOUND 3
+
+/**
+ * The hybrid connection exists, but nobody listens on it.
+ */
+#define HR_NO_LISTENERS 4
+
+/**
+ * Something took longer than its limit, here or at the relay.
+ */
+#define HR_TIMEOUT 5
+
+/**
+ * The listener or the relay refused the connection with a status of its own.
+ */
+#define HR_REJECTED 6
+
+/**
+ * A quota is exhausted, such as the number of listeners.
+ */
+#define HR_QUOTA_EXCEEDED 7
+
+/**
+ * The relay is overloaded or shutting down.
+ */
+#define HR_SERVER_BUSY 8
+
+/**
+ * An established connection ended without a close.
+ */
+#define HR_CONNECTION_LOST 9
+
+/**
+ * The peer broke the protocol.
+ */
+#define HR_PROTOCOL 10
+
+/**
+ * The network failed below TLS: name resolution, TCP connect, reset while opening.
+ */
+#define HR_NETWORK 11
+
+/**
+ * TLS failed: untrusted or wrong certificate, handshake alert.
+ */
+#define HR_TLS 12
+
+/**
+ * The object was closed by this program.
+ */
+#define HR_CLOSED 13
+
+/**
+ * The connection was converted into bytes; message calls are no longer possible.
+ */
+#define HR_STREAM_IN_USE 14
+
+/**
+ * The relay does not offer the feature that the call needs; the message names it.
+ */
+#define HR_UNSUPPORTED 15
+
+/**
+ * A message is longer than the configured limit.
+ */
+#define HR_MESSAGE_TOO_LARGE 16
+
+/**
+ * A fault of this library. Please report it.
+ */
+#define HR_INTERNAL 17
+
+/**
+ * A proxy on the way to the relay wants credentials, or others.
+ */
+#define HR_PROXY_AUTHENTICATION_REQUIRED 18
+
+/**
+ * Nothing has come yet, and the call was not to wait.
+ */
+#define HR_WOULD_BLOCK 100
+
+/**
+ * The program cancelled the operation.
+ */
+#define HR_CANCELLED 101
+
+/**
+ * The handle is none, or its object was closed or released.
+ */
+#define HR_INVALID_HANDLE 102
+
+/**
+ * The object comes from before a fork; make a new one in the child.
+ */
+#define HR_FORKED 103
+
+/**
+ * The sequence has ended in order.
+ */
+#define HR_END 104
+
+/**
+ * The path behind the hybrid connection, percent-encoded as the sender wrote it; empty without one.
+ */
+#define HR_INCOMING_PATH 1
+
+/**
+ * The query without the relay's own parameters; empty without one.
+ */
+#define HR_INCOMING_QUERY 2
+
+/**
+ * The sender's address and port as the relay saw them; empty if the relay does not tell.
+ */
+#define HR_INCOMING_REMOTE_ADDRESS 3
+
+/**
+ * The sub-protocols that the sender offers, separated by ", ".
+ */
+#define HR_INCOMING_SUBPROTOCOLS 4
+
+/**
+ * The id under which relay and sender know the attempt.
+ */
+#define HR_INCOMING_TRACKING_ID 5
+
+/**
+ * The first connection is being made.
+ */
+#define HR_STATUS_CONNECTING 1
+
+/**
+ * Senders reach the listener.
+ */
+#define HR_STATUS_ONLINE 2
+
+/**
+ * The control channel was lost and is being opened again.
+ */
+#define HR_STATUS_OFFLINE 3
+
+/**
+ * The listener has ended for good.
+ */
+#define HR_STATUS_CLOSED 4
+
+/**
+ * Nothing at all.
+ */
+#define HR_LOG_OFF 0
+
+/**
+ * Faults of the library.
+ */
+#define HR_LOG_ERROR 1
+
+/**
+ * What somebody should look at.
+ */
+#define HR_LOG_WARN 2
+
+/**
+ * What happens.
+ */
+#define HR_LOG_INFO 3
+
+/**
+ * Every step.
+ */
+#define HR_LOG_DEBUG 4
+
+/**
+ * Everything.
+ */
+#define HR_LOG_TRACE 5
+
+/**
+ * Text: the hybrid connection, instead of the connection string's EntityPath.
+ */
+#define HR_OPT_ENTITY 1
+
+/**
+ * Text: a ready-made shared access signature, instead of the connection string's key.
+ */
+#define HR_OPT_TOKEN 2
+
+/**
+ * Text: a proxy's URL, `http://user:password@host:port` or `socks5://…`, or "none". Default: as the environment says.
+ */
+#define HR_OPT_PROXY 3
+
+/**
+ * Text: certificates in PEM to trust beside the platform's. May be set several times; each adds.
+ */
+#define HR_OPT_EXTRA_CA_PEM 4
+
+/**
+ * Text, for listeners: a sub-protocol that is accepted. May be set several times; each adds.
+ */
+#define HR_OPT_SUBPROTOCOL 5
+
+/**
+ * Text: "Name: value", a header of every handshake with the relay. May be set several times; each adds.
+ */
+#define HR_OPT_HEADER 6
+
+/**
+ * Text, for listeners: the tracking id, which begins with a GUID.
+ */
+#define HR_OPT_TRACKING_ID 7
+
+/**
+ * Duration: how long a whole connect may take. Default 60 000.
+ */
+#define HR_OPT_CONNECT_TIMEOUT_MS 100
+
+/**
+ * Duration, for listeners: how long the dial to a sender may take. Default 20 000.
+ */
+#define HR_OPT_ACCEPT_TIMEOUT_MS 101
+
+/**
+ * Duration: how long a closing connection may make no progress. Default 60 000.
+ */
+#define HR_OPT_CLOSE_TIMEOUT_MS 102
+
+/**
+ * Duration: ping after so long without a byte. Default 20 000; 0 never pings.
+ */
+#define HR_OPT_KEEP_ALIVE_MS 103
+
+/**
+ * Yes or no, for listeners: whether a lost control channel is opened again. Default yes.
+ */
+#define HR_OPT_RECONNECT 104
+
+/**
+ * Yes or no, for listeners: whether the first open waits for the network and for the hybrid connection as well. Default no.
+ */
+#define HR_OPT_WAIT 105
+
+/**
+ * Number, for listeners: the most senders that wait to be accepted. Default 1024.
+ */
+#define HR_OPT_MAX_CONCURRENT 106
+
+/**
+ * Number: the longest message in bytes that is received. Default 64 MiB.
+ */
+#define HR_OPT_MAX_MESSAGE_SIZE 107
+
+/**
+ * Yes or no: accept any certificate of the relay. Anybody in between can read and change everything then. Default no.
+ */
+#define HR_OPT_INSECURE_SKIP_VERIFY 108
+
+/**
+ * Yes or no: allow plain text to public hosts. Tokens and data travel readable then. Default no.
+ */
+#define HR_OPT_INSECURE_PLAINTEXT 109
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Frees what was received and makes the message empty, so that doing it twice does no harm. NULL does nothing.
+ */
+void hr_message_free(struct hr_message *message);
+
+/**
+ * Sends a message: `kind` is HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. Returns when the connection has taken it over,
+ * which it does as fast as the peer reads. A call that timed out has sent nothing.
+ */
+hr_code hr_connection_send(struct hr_connection connection,
+                           hr_message_kind kind,
+                           const uint8_t *data,
+                           size_t len,
+                           uint32_t timeout_ms,
+                           struct hr_error **error);
+
+/**
+ * The same for a queue. The data is copied.
+ */
+hr_code hr_connection_send_submit(struct hr_connection connection,
+                                  hr_message_kind kind,
+                                  const uint8_t *data,
+                                  size_t len,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
+ * Receives a message. HR_END when the peer has closed its direction.
+ */
+hr_code hr_connection_receive(struct hr_connection connection,
+                              uint32_t timeout_ms,
+                              struct hr_message *message,
+                              struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the message.
+ */
+hr_code hr_connection_receive_submit(struct hr_connection connection,
+                                     struct hr_queue queue,
+                                     uint64_t tag,
+                                     struct hr_operation *operation,
+                                     struct hr_error **error);
+
+/**
+ * Waits until everything that was sent has left.
+ */
+hr_code hr_connection_flush(struct hr_connection connection,
+                            uint32_t timeout_ms,
+                            struct hr_error **error);
+
+/**
+ * Closes our direction behind what was sent. The peer sees the end, and may go on sending.
+ */
+hr_code hr_connection_shutdown(struct hr_connection connection,
+                               uint32_t timeout_ms,
+                               struct hr_error **error);
+
+/**
+ * Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
+ * HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS; then the connection was aborted.
+ */
+hr_code hr_connection_close(struct hr_connection connection,
+                            uint32_t timeout_ms,
+                            struct hr_error **error);
+
+/**
+ * The same with a close code and a reason for the peer: 1000 to 1003, 1007 to 1014, or 3000 to 4999, and at most 123 bytes.
+ */
+hr_code hr_connection_close_with(struct hr_connection connection,
+                                 uint16_t code,
+                                 const char *reason,
+                                 size_t reason_len,
+                                 uint32_t timeout_ms,
+                                 struct hr_error **error);
+
+/**
+ * Ends both directions at once: the peer sees an error, whoever waits on the connection gets one, and what waits is lost.
+ */
+hr_code hr_connection_abort(struct hr_connection connection,
+                            struct hr_error **error);
+
+/**
+ * Copies the sub-protocol that was agreed on, in the manner of hr_incoming_get; empty if there is none.
+ */
+hr_code hr_connection_subprotocol(struct hr_connection connection,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *len,
+                                  struct hr_error **error);
+
+/**
+ * Releases a connection. One whose sending direction was not closed is aborted, as soon as no call uses it any more.
+ */
+hr_code hr_connection_release(struct hr_connection connection,
+                              struct hr_error **error);
+
+/**
+ * The code of an error; HR_OK for NULL.
+ */
+hr_code hr_error_code(const struct hr_error *error);
+
+/**
+ * What failed and why, one line. NULL for NULL.
+ */
+const char *hr_error_message(const struct hr_error *error);
+
+/**
+ * Why, in the relay's or the listener's own words; NULL if nobody said.
+ */
+const char *hr_error_reason(const struct hr_error *error);
+
+/**
+ * The id under which the relay's logs know the attempt; NULL if there is none.
+ */
+const char *hr_error_tracking_id(const struct hr_error *error);
+
+/**
+ * What to do about it, where the library knows; else NULL.
+ */
+const char *hr_error_hint(const struct hr_error *error);
+
+/**
+ * The HTTP status with which the relay or the listener refused; 0 if it did not.
+ */
+uint16_t hr_error_status(const struct hr_error *error);
+
+/**
+ * The WebSocket close code with which the connection ended; 0 if there was none.
+ */
+uint16_t hr_error_close_code(const struct hr_error *error);
+
+/**
+ * Whether the same call may succeed later without a change.
+ */
+bool hr_error_is_retryable(const struct hr_error *error);
+
+/**
+ * How long the relay asked to wait before the next attempt, in milliseconds; 0 if it did not.
+ */
+uint64_t hr_error_retry_after_ms(const struct hr_error *error);
+
+/**
+ * Frees an error; NULL does nothing.
+ */
+void hr_error_free(struct hr_error *error);
+
+/**
+ * The name of a code, such as "HR_NO_LISTENERS"; "HR_UNKNOWN" for one that this library does not know. Valid for ever.
+ */
+const char *hr_code_name(hr_code code);
+
+/**
+ * Copies what is known about a sender into a buffer, with a NUL behind it. `len`, unless it is NULL, gets the length without the NUL,
+ * also if the buffer is too small (HR_INVALID_ARGUMENT). A buffer of NULL with a capacity of 0 only asks for the length.
+ */
+hr_code hr_incoming_get(struct hr_incoming incoming,
+                        hr_incoming_field field,
+                        char *buffer,
+                        size_t capacity,
+                        size_t *len,
+                        struct hr_error **error);
+
+/**
+ * Copies a header of the sender's handshake, in the manner of hr_incoming_get; several values are joined by ", ". HR_END if there is
+ * none.
+ */
+hr_code hr_incoming_header(struct hr_incoming incoming,
+                           const char *name,
+                           size_t name_len,
+                           char *buffer,
+                           size_t capacity,
+                           size_t *len,
+                           struct hr_error **error);
+
+/**
+ * Accepts a sender: dials to it. `subprotocol` is one that it offers, or NULL for the first of the listener's options that it does.
+ *
+ * A call that times out has given the sender up.
+ */
+hr_code hr_incoming_accept(struct hr_incoming incoming,
+                           const char *subprotocol,
+                           size_t subprotocol_len,
+                           uint32_t timeout_ms,
+                           struct hr_connection *connection,
+                           struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the connection.
+ */
+hr_code hr_incoming_accept_submit(struct hr_incoming incoming,
+                                  const char *subprotocol,
+                                  size_t subprotocol_len,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
+ * Refuses a sender with a status from 200 to 999 and a reason, which it sees in its error.
+ */
+hr_code hr_incoming_reject(struct hr_incoming incoming,
+                           uint16_t status,
+                           const char *reason,
+                           size_t reason_len,
+                           uint32_t timeout_ms,
+                           struct hr_error **error);
+
+/**
+ * Releases a sender that was not answered: it is refused with 503.
+ */
+hr_code hr_incoming_release(struct hr_incoming incoming, struct hr_error **error);
+
+/**
+ * Opens a listener. Returns when it is online.
+ *
+ * A connection string of NULL stands for the environment: HYBRIDRELAY_CONNECTION_STRING, or the file that
+ * HYBRIDRELAY_CONNECTION_STRING_FILE names. An address such as `sb://host/entity` needs HR_OPT_TOKEN.
+ *
+ * Release it with hr_listener_release.
+ */
+hr_code hr_listener_open(const char *connection_string,
+                         size_t len,
+                         struct hr_options options,
+                         uint32_t timeout_ms,
+                         struct hr_listener *listener,
+                         struct hr_error **error);
+
+/**
+ * Waits for a sender. HTTP requests are answered 501 by the library.
+ *
+ * HR_END after hr_listener_close. A final failure is told once, then HR_END. Accept it with hr_incoming_accept, or refuse it with
+ * hr_incoming_reject; one that is released unanswered is refused with 503.
+ */
+hr_code hr_listener_accept(struct hr_listener listener,
+                           uint32_t timeout_ms,
+                           struct hr_incoming *incoming,
+                           struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the sender.
+ */
+hr_code hr_listener_accept_submit(struct hr_listener listener,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
+ * Whether a listener is online, now. `reason`, unless it is NULL, gets why it is not: HR_OK if there is no reason.
+ */
+hr_code hr_listener_status(struct hr_listener listener,
+                           hr_status *status,
+                           hr_code *reason,
+                           struct hr_error **error);
+
+/**
+ * Waits for a change of the status that no call on this listener has told of, and tells the newest. What was over before it looked is
+ * skipped. HR_END once the listener has ended and its end was told.
+ */
+hr_code hr_listener_wait_status(struct hr_listener listener,
+                                uint32_t timeout_ms,
+                                hr_status *status,
+                                hr_code *reason,
+                                struct hr_error **error);
+
+/**
+ * Closes a listener: no sender comes any more, whoever waits in a call for one gets HR_END, connections that were accepted go on.
+ * Closing it twice does nothing. Release it all the same.
+ */
+hr_code hr_listener_close(struct hr_listener listener,
+                          uint32_t timeout_ms,
+                          struct hr_error **error);
+
+/**
+ * Releases a listener. One that was not closed goes offline.
+ */
+hr_code hr_listener_release(struct hr_listener listener, struct hr_error **error);
+
+/**
+ * Starts a relay on a free port of loopback. With `tls` it has a certificate: see hr_local_relay_ca_pem. Stop it with
+ * hr_local_relay_stop.
+ */
+hr_code hr_local_relay_start(bool tls,
+                             struct hr_local_relay *relay,
+                             struct hr_error **error);
+
+/**
+ * Copies a connection string with every right, in the manner of hr_incoming_get.
+ */
+hr_code hr_local_relay_connection_string(struct hr_local_relay relay,
+                                         const char *entity,
+                                         size_t entity_len,
+                                         char *buffer,
+                                         size_t capacity,
+                                         size_t *len,
+                                         struct hr_error **error);
+
+/**
+ * Copies the certificate to trust, for HR_OPT_EXTRA_CA_PEM, in the manner of hr_incoming_get; empty without TLS.
+ */
+hr_code hr_local_relay_ca_pem(struct hr_local_relay relay,
+                              char *buffer,
+                              size_t capacity,
+                              size_t *len,
+                              struct hr_error **error);
+
+/**
+ * Cuts the control channels of a hybrid connection, as a failure of the network would; its listeners come back. `cut`, unless it is
+ * NULL, gets how many there were.
+ */
+hr_code hr_local_relay_drop_control(struct hr_local_relay relay,
+                                    const char *entity,
+                                    size_t entity_len,
+                                    size_t *cut,
+                                    struct hr_error **error);
+
+/**
+ * Stops a relay and releases it: connections have so many milliseconds to end, then they are cut.
+ */
+hr_code hr_local_relay_stop(struct hr_local_relay relay,
+                            uint32_t drain_ms,
+                            struct hr_error **error);
+
+/**
+ * Begins to collect records up to a level, or changes the level. Nothing is collected before. Take them with hr_log_next from one
+ * thread of yours: 4096 wait at most, older ones are dropped.
+ */
+hr_code hr_log_collect(hr_log_level level,
+                       struct hr_error **error);
+
+/**
+ * Takes the next record. HR_WOULD_BLOCK if none comes in that time.
+ */
+hr_code hr_log_next(uint32_t timeout_ms, struct hr_log_record *record, struct hr_error **error);
+
+/**
+ * Frees the texts of a record and makes it empty. NULL does nothing.
+ */
+void hr_log_record_free(struct hr_log_record *record);
+
+/**
+ * Makes options with every default. Release them with hr_options_release.
+ */
+hr_code hr_options_new(struct hr_options *options, struct hr_error **error);
+
+/**
+ * Sets an option that is a text. Those that are yes or no, numbers or durations are refused. Whether the text can be used is told by
+ * the call that uses the options.
+ */
+hr_code hr_options_set_str(struct hr_options options,
+                           hr_option option,
+                           const char *value,
+                           size_t len,
+                           struct hr_error **error);
+
+/**
+ * Sets an option that is a number, a duration, or yes or no.
+ */
+hr_code hr_options_set_int(struct hr_options options,
+                           hr_option option,
+                           uint64_t value,
+                           struct hr_error **error);
+
+/**
+ * Releases options; listeners and senders that were made with them keep what they have.
+ */
+hr_code hr_options_release(struct hr_options options, struct hr_error **error);
+
+/**
+ * Makes a queue. Release it with hr_queue_release.
+ */
+hr_code hr_queue_new(struct hr_queue *queue, struct hr_error **error);
+
+/**
+ * Takes the next completion. HR_CLOSED once the queue was closed and is empty.
+ */
+hr_code hr_queue_next(struct hr_queue queue,
+                      uint32_t timeout_ms,
+                      struct hr_completion *completion,
+                      struct hr_error **error);
+
+/**
+ * A descriptor that is readable while completions wait, for poll, epoll or kqueue. It belongs to the queue: neither read nor close it.
+ * -1 if the handle is none, and on systems without descriptors.
+ */
+int32_t hr_queue_fd(struct hr_queue queue);
+
+/**
+ * Cancels an operation. Its completion comes all the same. One that is over is left alone.
+ */
+void hr_operation_cancel(struct hr_operation operation);
+
+/**
+ * Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, what waits in it is released, and so is what operations bring
+ * later.
+ */
+hr_code hr_queue_release(struct hr_queue queue,
+                         struct hr_error **error);
+
+/**
+ * Makes a sender. Nothing is dialled yet. The connection string is as for hr_listener_open. Release it with hr_sender_release.
+ */
+hr_code hr_sender_new(const char *connection_string,
+                      size_t len,
+                      struct hr_options options,
+                      struct hr_sender *sender,
+                      struct hr_error **error);
+
+/**
+ * Opens a connection. `path`, such as "/orders/7?x=1", is added to the hybrid connection; NULL adds nothing. `subprotocols` are those
+ * that are offered, separated by commas; NULL offers none.
+ *
+ * A call that times out has given the attempt up. Release the connection with hr_connection_release.
+ */
+hr_code hr_sender_connect(struct hr_sender sender,
+                          const char *path,
+                          size_t path_len,
+                          const char *subprotocols,
+                          size_t subprotocols_len,
+                          uint32_t timeout_ms,
+                          struct hr_connection *connection,
+                          struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the connection.
+ */
+hr_code hr_sender_connect_submit(struct hr_sender sender,
+                                 const char *path,
+                                 size_t path_len,
+                                 const char *subprotocols,
+                                 size_t subprotocols_len,
+                                 struct hr_queue queue,
+                                 uint64_t tag,
+                                 struct hr_operation *operation,
+                                 struct hr_error **error);
+
+/**
+ * Releases a sender; its connections go on.
+ */
+hr_code hr_sender_release(struct hr_sender sender, struct hr_error **error);
+
+#if defined(HR_TEST_HOOKS)
+/**
+ * Panics.
+ */
+hr_code hr_test_panic(struct hr_error **error);
+#endif
+
+#if defined(HR_TEST_HOOKS)
+/**
+ * Fails with a code and everything that an error may tell.
+ */
+hr_code hr_test_fail(hr_code code, struct hr_error **error);
+#endif
+
+#if defined(HR_TEST_HOOKS)
+/**
+ * An operation that panics, or one that never ends.
+ */
+hr_code hr_test_submit(bool panics,
+                       struct hr_queue queue,
+                       uint64_t tag,
+                       struct hr_operation *operation,
+                       struct hr_error **error);
+#endif
+
+/**
+ * Makes a shared access signature for an audience, such as "http://relay.example.net/hyco", that is valid for so many seconds from
+ * now. It is copied in the manner of hr_incoming_get. A secret: whoever has it may do what the key's rule allows.
+ */
+hr_code hr_token_create(const char *audience,
+                        size_t audience_len,
+                        const char *key_name,
+                        size_t key_name_len,
+                        const char *key,
+                        size_t key_len,
+                        uint32_t valid_seconds,
+                        char *buffer,
+                        size_t capacity,
+                        size_t *len,
+                        struct hr_error **error);
+
+/**
+ * The version of the interface that the loaded library has: compare it with HR_ABI_VERSION.
+ */
+uint32_t hr_abi_version(void);
+
+/**
+ * The version of the loaded library, such as "0.1.0". Valid for ever.
+ */
+const char *hr_version(void);
+
+/**
+ * How many objects of all kinds are alive: 0 when everything was released.
+ */
+size_t hr_live_handles(void);
+
+/**
+ * Ends the library's threads, for programs that unload it. Connections that are open are cut. Waits timeout_ms at most. The next
+ * object starts threads anew.
+ */
+void hr_shutdown(uint32_t timeout_ms);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* HYBRIDRELAY_H */

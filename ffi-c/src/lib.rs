@@ -1,0 +1,36 @@
+//! libhybridrelay: the C library. Every function is documented in the header, which is made from this source.
+//!
+//! A function here takes its arguments apart, calls one thing of the SDK through `bindings-common`, and puts the result where it
+//! belongs. What may go wrong beyond that is in [`boundary`].
+#![allow(unsafe_code)] // The boundary to C. Each function states what it needs of its pointers.
+#![allow(non_camel_case_types)] // C's names.
+#![allow(clippy::missing_safety_doc)] // Stated once, in the header's preamble and in `boundary`.
+
+mod boundary;
+mod connection;
+mod error;
+mod incoming;
+mod listener;
+mod local;
+mod log;
+mod options;
+mod queue;
+mod sender;
+#[cfg(feature = "test-hooks")]
+mod test_hooks;
+mod token;
+mod version;
+
+pub use connection::*;
+pub use error::*;
+pub use incoming::*;
+pub use listener::*;
+pub use local::*;
+pub use log::*;
+pub use options::*;
+pub use queue::*;
+pub use sender::*;
+#[cfg(feature = "test-hooks")]
+pub use test_hooks::*;
+pub use token::*;
+pub use version::*;

@@ -1,0 +1,218 @@
+//! Listeners.
+
+use std::ffi::c_char;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hybridrelay_bindings_common::core::{Error, Incoming, Listener, Status, StatusWatcher};
+use hybridrelay_bindings_common::errors::Result;
+use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::{Code, Failure, operation};
+
+use crate::boundary::{Out, run, text, wait};
+use crate::error::{HR_OK, hr_code, hr_error};
+use crate::incoming::{self, hr_incoming};
+use crate::options::{Options, hr_options};
+use crate::queue::{Value, hr_operation, hr_queue, queue_of};
+
+pub(crate) static LISTENERS: Table<Object> = Table::new(2, "a listener");
+
+#[derive(Clone)]
+pub(crate) struct Object {
+    pub(crate) listener: Listener,
+    status: Arc<Mutex<StatusWatcher>>,
+}
+
+/// A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct hr_listener {
+    /// Not yours to read.
+    pub id: u64,
+}
+
+/// Whether a listener is online. Tolerate numbers you do not know.
+pub type hr_status = u32;
+
+/// The first connection is being made.
+pub const HR_STATUS_CONNECTING: hr_status = 1;
+/// Senders reach the listener.
+pub const HR_STATUS_ONLINE: hr_status = 2;
+/// The control channel was lost and is being opened again.
+pub const HR_STATUS_OFFLINE: hr_status = 3;
+/// The listener has ended for good.
+pub const HR_STATUS_CLOSED: hr_status = 4;
+
+/// Opens a listener. Returns when it is online.
+///
+/// A connection string of NULL stands for the environment: HYBRIDRELAY_CONNECTION_STRING, or the file that
+/// HYBRIDRELAY_CONNECTION_STRING_FILE names. An address such as `sb://host/entity` needs HR_OPT_TOKEN.
+///
+/// Release it with hr_listener_release.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_open(
+    connection_string: *const c_char,
+    len: usize,
+    options: hr_options,
+    timeout_ms: u32,
+    listener: *mut hr_listener,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("listener", listener)?;
+            let target = target(text("connection_string", connection_string, len)?);
+            let builder = Options::of(options)?.listener(Listener::builder(target))?;
+            let listener = wait(builder.open(), timeout_ms)?;
+            let status = Arc::new(Mutex::new(listener.status()));
+            out.set(hr_listener { id: LISTENERS.insert(Object { listener, status })?.0 });
+            Ok(())
+        })
+    }
+}
+
+/// Where a listener or sender goes.
+pub(crate) fn target(connection_string: Option<&str>) -> hybridrelay_bindings_common::core::Target {
+    use hybridrelay_bindings_common::core::Target;
+    connection_string.map_or_else(Target::from_environment, Target::from)
+}
+
+/// Waits for a sender. HTTP requests are answered 501 by the library.
+///
+/// HR_END after hr_listener_close. A final failure is told once, then HR_END. Accept it with hr_incoming_accept, or refuse it with
+/// hr_incoming_reject; one that is released unanswered is refused with 503.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_accept(
+    listener: hr_listener,
+    timeout_ms: u32,
+    incoming: *mut hr_incoming,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("incoming", incoming)?;
+            let object = LISTENERS.get(Handle(listener.id))?;
+            out.set(wait(next(object.listener), timeout_ms)?);
+            Ok(())
+        })
+    }
+}
+
+/// The same for a queue: the completion holds the sender.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_accept_submit(
+    listener: hr_listener,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let queue = queue_of(queue)?;
+            let object = LISTENERS.get(Handle(listener.id))?;
+            let future = async move { next(object.listener).await.map(Value::Incoming) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
+}
+
+/// The next sender. Cancel-safe: what came and was not handed over stays with the listener.
+async fn next(listener: Listener) -> Result<hr_incoming> {
+    loop {
+        match listener.accept().await? {
+            Some(Incoming::Connect(connect)) => return incoming::insert(connect),
+            // Dropped, which answers 501.
+            Some(_) => {}
+            None => return Err(Failure::new(Code::END, "the listener was closed")),
+        }
+    }
+}
+
+/// Whether a listener is online, now. `reason`, unless it is NULL, gets why it is not: HR_OK if there is no reason.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_status(
+    listener: hr_listener,
+    status: *mut hr_status,
+    reason: *mut hr_code,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("status", status)?;
+            let object = LISTENERS.get(Handle(listener.id))?;
+            let current = object.listener.status().current();
+            store(&current, out, reason);
+            Ok(())
+        })
+    }
+}
+
+/// Waits for a change of the status that no call on this listener has told of, and tells the newest. What was over before it looked is
+/// skipped. HR_END once the listener has ended and its end was told.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_wait_status(
+    listener: hr_listener,
+    timeout_ms: u32,
+    status: *mut hr_status,
+    reason: *mut hr_code,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("status", status)?;
+            let object = LISTENERS.get(Handle(listener.id))?;
+            let mut watcher = object.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let changed = async { Ok::<_, Error>(watcher.changed().await) };
+            let changed = wait(changed, timeout_ms)?;
+            *object.status.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
+            let current = changed.ok_or_else(|| Failure::new(Code::END, "the listener has ended"))?;
+            store(&current, out, reason);
+            Ok(())
+        })
+    }
+}
+
+unsafe fn store(status: &Status, out: Out<hr_status>, reason: *mut hr_code) {
+    let of = |error: &Error| Code::of(error.kind()).0;
+    let (number, why) = match status {
+        Status::Connecting => (HR_STATUS_CONNECTING, HR_OK),
+        Status::Online { .. } => (HR_STATUS_ONLINE, HR_OK),
+        Status::Offline { error, .. } => (HR_STATUS_OFFLINE, of(error)),
+        Status::Closed { error } => (HR_STATUS_CLOSED, error.as_ref().map_or(HR_OK, of)),
+        _ => (0, HR_OK),
+    };
+    // SAFETY: as the caller of the entry point says.
+    unsafe {
+        out.set(number);
+        if !reason.is_null() {
+            reason.write(why);
+        }
+    }
+}
+
+/// Closes a listener: no sender comes any more, whoever waits in a call for one gets HR_END, connections that were accepted go on.
+/// Closing it twice does nothing. Release it all the same.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_close(
+    listener: hr_listener,
+    timeout_ms: u32,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let object = LISTENERS.get(Handle(listener.id))?;
+            let closing = async {
+                object.listener.close().await;
+                Ok::<_, Error>(())
+            };
+            wait(closing, timeout_ms)
+        })
+    }
+}
+
+/// Releases a listener. One that was not closed goes offline.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_release(listener: hr_listener, error: *mut *mut hr_error) -> hr_code {
+    unsafe { run(error, || LISTENERS.remove(Handle(listener.id)).map(drop)) }
+}

@@ -1,0 +1,170 @@
+//! Completion queues, for programs with an event loop.
+
+use hybridrelay_bindings_common::Failure;
+use hybridrelay_bindings_common::core::Message;
+use hybridrelay_bindings_common::errors::Result;
+use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::operation::{self, OperationId};
+use hybridrelay_bindings_common::queue::Queue;
+
+use crate::boundary::{Out, limit, run};
+use crate::connection::{hr_connection, hr_message};
+use crate::error::{code_of, hr_code, hr_error};
+use crate::incoming::hr_incoming;
+
+pub(crate) static QUEUES: Table<Queue<Value>> = Table::new(6, "a queue");
+
+/// A queue in which operations end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct hr_queue {
+    /// Not yours to read.
+    pub id: u64,
+}
+
+/// An operation that was submitted. It needs no release: it is over when its completion is in the queue.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct hr_operation {
+    /// Not yours to read.
+    pub id: u64,
+}
+
+/// The end of an operation. Which of the three holds something follows from the operation; the others are all zero. What it holds is
+/// yours to release or free, `error` too.
+#[repr(C)]
+#[derive(Debug)]
+pub struct hr_completion {
+    /// What was given when the operation was submitted.
+    pub tag: u64,
+    /// The operation.
+    pub operation: hr_operation,
+    /// What it came to; HR_CANCELLED after hr_operation_cancel, unless it was over before.
+    pub code: hr_code,
+    /// Of an accept on a listener.
+    pub incoming: hr_incoming,
+    /// Of a connect, and of an accept of a sender.
+    pub connection: hr_connection,
+    /// Of a receive.
+    pub message: hr_message,
+    /// More about a failure; NULL on success.
+    pub error: *mut hr_error,
+}
+
+/// What an operation brings.
+#[derive(Debug)]
+pub(crate) enum Value {
+    None,
+    Incoming(hr_incoming),
+    Connection(hr_connection),
+    Message(Message),
+}
+
+/// What nobody takes out of a queue any more is released.
+impl Value {
+    fn release(self) {
+        match self {
+            Self::Incoming(incoming) => drop(crate::incoming::INCOMING.remove(Handle(incoming.id))),
+            Self::Connection(connection) => drop(crate::connection::CONNECTIONS.remove(Handle(connection.id))),
+            Self::None | Self::Message(_) => {}
+        }
+    }
+}
+
+impl hr_operation {
+    /// Tells the program which operation it is, if it wants to know.
+    ///
+    /// # Safety
+    ///
+    /// `place` is NULL or may be written.
+    pub(crate) unsafe fn store(place: *mut Self, id: OperationId) {
+        if !place.is_null() {
+            // SAFETY: as the caller says.
+            unsafe { place.write(Self { id: id.0 }) };
+        }
+    }
+}
+
+pub(crate) fn queue_of(queue: hr_queue) -> Result<Queue<Value>> {
+    QUEUES.get(Handle(queue.id))
+}
+
+/// Makes a queue. Release it with hr_queue_release.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_queue_new(queue: *mut hr_queue, error: *mut *mut hr_error) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("queue", queue)?;
+            out.set(hr_queue { id: QUEUES.insert(Queue::new()?)?.0 });
+            Ok(())
+        })
+    }
+}
+
+/// Takes the next completion. HR_CLOSED once the queue was closed and is empty.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_queue_next(
+    queue: hr_queue,
+    timeout_ms: u32,
+    completion: *mut hr_completion,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("completion", completion)?;
+            let ended = queue_of(queue)?.next(limit(timeout_ms))?;
+            let mut completion = hr_completion {
+                tag: ended.tag,
+                operation: hr_operation { id: ended.operation.0 },
+                code: code_of(&ended.result),
+                incoming: hr_incoming { id: 0 },
+                connection: hr_connection { id: 0 },
+                message: hr_message::none(),
+                error: std::ptr::null_mut(),
+            };
+            match ended.result {
+                Ok(Value::None) => {}
+                Ok(Value::Incoming(incoming)) => completion.incoming = incoming,
+                Ok(Value::Connection(connection)) => completion.connection = connection,
+                Ok(Value::Message(message)) => completion.message = hr_message::new(message),
+                Err(failure) => completion.error = hr_error::boxed(failure),
+            }
+            out.set(completion);
+            Ok(())
+        })
+    }
+}
+
+/// A descriptor that is readable while completions wait, for poll, epoll or kqueue. It belongs to the queue: neither read nor close it.
+/// -1 if the handle is none, and on systems without descriptors.
+#[unsafe(no_mangle)]
+pub extern "C" fn hr_queue_fd(queue: hr_queue) -> i32 {
+    #[cfg(unix)]
+    if let Ok(queue) = queue_of(queue) {
+        use std::os::fd::AsRawFd;
+        return queue.descriptor().as_raw_fd();
+    }
+    -1
+}
+
+/// Cancels an operation. Its completion comes all the same. One that is over is left alone.
+#[unsafe(no_mangle)]
+pub extern "C" fn hr_operation_cancel(operation: hr_operation) {
+    operation::cancel(OperationId(operation.id));
+}
+
+/// Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, what waits in it is released, and so is what operations bring
+/// later.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_queue_release(queue: hr_queue, error: *mut *mut hr_error) -> hr_code {
+    unsafe {
+        run(error, || {
+            let queue = QUEUES.remove(Handle(queue.id))?;
+            queue.close();
+            while let Ok(left) = queue.next(Some(std::time::Duration::ZERO)) {
+                left.result.map(Value::release).unwrap_or_else(|failure: Failure| drop(failure));
+            }
+            Ok(())
+        })
+    }
+}

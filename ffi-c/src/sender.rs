@@ -1,0 +1,115 @@
+//! Senders.
+
+use std::ffi::c_char;
+
+use hybridrelay_bindings_common::core::{Connect, Sender};
+use hybridrelay_bindings_common::errors::Result;
+use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::operation;
+
+use crate::boundary::{Out, run, text, wait};
+use crate::connection::{self, hr_connection};
+use crate::error::{hr_code, hr_error};
+use crate::listener::target;
+use crate::options::{Options, hr_options};
+use crate::queue::{Value, hr_operation, hr_queue, queue_of};
+
+pub(crate) static SENDERS: Table<Sender> = Table::new(4, "a sender");
+
+/// A sender: opens connections to a hybrid connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct hr_sender {
+    /// Not yours to read.
+    pub id: u64,
+}
+
+/// Makes a sender. Nothing is dialled yet. The connection string is as for hr_listener_open. Release it with hr_sender_release.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_sender_new(
+    connection_string: *const c_char,
+    len: usize,
+    options: hr_options,
+    sender: *mut hr_sender,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("sender", sender)?;
+            let target = target(text("connection_string", connection_string, len)?);
+            let sender = Options::of(options)?.sender(Sender::builder(target))?.build()?;
+            out.set(hr_sender { id: SENDERS.insert(sender)?.0 });
+            Ok(())
+        })
+    }
+}
+
+/// Opens a connection. `path`, such as "/orders/7?x=1", is added to the hybrid connection; NULL adds nothing. `subprotocols` are those
+/// that are offered, separated by commas; NULL offers none.
+///
+/// A call that times out has given the attempt up. Release the connection with hr_connection_release.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_sender_connect(
+    sender: hr_sender,
+    path: *const c_char,
+    path_len: usize,
+    subprotocols: *const c_char,
+    subprotocols_len: usize,
+    timeout_ms: u32,
+    connection: *mut hr_connection,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("connection", connection)?;
+            let path = text("path", path, path_len)?;
+            let connect = connect(sender, path, text("subprotocols", subprotocols, subprotocols_len)?)?;
+            out.set(connection::insert(wait(connect.open(), timeout_ms)?)?);
+            Ok(())
+        })
+    }
+}
+
+/// The same for a queue: the completion holds the connection.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_sender_connect_submit(
+    sender: hr_sender,
+    path: *const c_char,
+    path_len: usize,
+    subprotocols: *const c_char,
+    subprotocols_len: usize,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let path = text("path", path, path_len)?;
+            let connect = connect(sender, path, text("subprotocols", subprotocols, subprotocols_len)?)?;
+            let queue = queue_of(queue)?;
+            let future = async move { connection::insert(connect.open().await?).map(Value::Connection) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
+}
+
+fn connect(sender: hr_sender, path: Option<&str>, subprotocols: Option<&str>) -> Result<Connect> {
+    let mut connect = SENDERS.get(Handle(sender.id))?.connect();
+    if let Some(path) = path {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        connect = connect.path(path);
+        if let Some(query) = query {
+            connect = connect.query(query);
+        }
+    }
+    let names = subprotocols.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    Ok(names.fold(connect, Connect::subprotocol))
+}
+
+/// Releases a sender; its connections go on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_sender_release(sender: hr_sender, error: *mut *mut hr_error) -> hr_code {
+    unsafe { run(error, || SENDERS.remove(Handle(sender.id)).map(drop)) }
+}

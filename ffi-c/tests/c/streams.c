@@ -1,0 +1,124 @@
+/* A listener and a sender with blocking calls. */
+#include "check.h"
+#include <pthread.h>
+
+static hr_sender sender;
+
+static void *connects(void *unused) {
+  hr_connection connection;
+  hr_message message;
+  char name[16];
+  (void)unused;
+  OK(hr_sender_connect(sender, "/orders/7?x=1", HR_NTS, "chat.v1, chat.v2", HR_NTS, LONG, &connection, &error));
+  OK(hr_connection_subprotocol(connection, name, sizeof name, NULL, &error));
+  CHECK(strcmp(name, "chat.v2") == 0);
+  text(connection, "gr\xc3\xbc\xc3\x9f" "e");
+  OK(hr_connection_send(connection, HR_MESSAGE_BINARY, NULL, 0, LONG, &error));
+  receives(connection, "welcome");
+  WANT(HR_WOULD_BLOCK, hr_connection_receive(connection, 0, &message, &error));
+  WANT(HR_TIMEOUT, hr_connection_receive(connection, 10, &message, &error));
+  OK(hr_connection_shutdown(connection, LONG, &error));
+  receives(connection, "and more");
+  WANT(HR_END, hr_connection_receive(connection, LONG, &message, &error));
+  OK(hr_connection_close(connection, LONG, &error));
+  OK(hr_connection_release(connection, &error));
+
+  {
+    hr_error *error = NULL;
+    CHECK(hr_sender_connect(sender, NULL, 0, NULL, 0, LONG, &connection, &error) == HR_REJECTED);
+    CHECK(hr_error_status(error) == 451 && strcmp(hr_error_reason(error), "not for you") == 0);
+    CHECK(hr_error_tracking_id(error) != NULL && !hr_error_is_retryable(error) && hr_error_retry_after_ms(error) == 0);
+    hr_error_free(error);
+  }
+
+  OK(hr_sender_connect(sender, NULL, 0, NULL, 0, LONG, &connection, &error));
+  WANT(HR_CONNECTION_LOST, hr_connection_receive(connection, LONG, &message, &error));
+  OK(hr_connection_release(connection, &error));
+  return NULL;
+}
+
+int main(void) {
+  char cs[512], buffer[64];
+  size_t len;
+  hr_local_relay relay = start(cs, sizeof cs);
+  hr_options options;
+  hr_listener listener;
+  hr_incoming incoming;
+  hr_connection connection;
+  hr_message message;
+  hr_status status;
+  hr_code reason;
+  pthread_t thread;
+
+  CHECK(hr_abi_version() == HR_ABI_VERSION && strlen(hr_version()) > 0);
+  OK(hr_options_new(&options, &error));
+  OK(hr_options_set_str(options, HR_OPT_SUBPROTOCOL, "chat.v2", HR_NTS, &error));
+  OK(hr_options_set_int(options, HR_OPT_KEEP_ALIVE_MS, 5000, &error));
+  OK(hr_listener_open(cs, HR_NTS, options, LONG, &listener, &error));
+  OK(hr_listener_status(listener, &status, &reason, &error));
+  CHECK(status == HR_STATUS_ONLINE && reason == HR_OK);
+  OK(hr_sender_new(cs, strlen(cs), DEFAULTS, &sender, &error));
+  WANT(HR_WOULD_BLOCK, hr_listener_accept(listener, 0, &incoming, &error));
+  CHECK(pthread_create(&thread, NULL, connects, NULL) == 0);
+
+  OK(hr_listener_accept(listener, LONG, &incoming, &error));
+  OK(hr_incoming_get(incoming, HR_INCOMING_PATH, NULL, 0, &len, &error));
+  CHECK(len == 9);
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_get(incoming, HR_INCOMING_PATH, buffer, 9, &len, &error));
+  OK(hr_incoming_get(incoming, HR_INCOMING_PATH, buffer, 10, &len, &error));
+  CHECK(strcmp(buffer, "/orders/7") == 0);
+  OK(hr_incoming_get(incoming, HR_INCOMING_QUERY, buffer, sizeof buffer, NULL, &error));
+  CHECK(strcmp(buffer, "x=1") == 0);
+  OK(hr_incoming_get(incoming, HR_INCOMING_SUBPROTOCOLS, buffer, sizeof buffer, NULL, &error));
+  CHECK(strcmp(buffer, "chat.v1, chat.v2") == 0);
+  OK(hr_incoming_get(incoming, HR_INCOMING_REMOTE_ADDRESS, buffer, sizeof buffer, NULL, &error));
+  CHECK(strncmp(buffer, "127.0.0.1:", 10) == 0);
+  OK(hr_incoming_header(incoming, "sec-websocket-version", HR_NTS, buffer, sizeof buffer, NULL, &error));
+  CHECK(strcmp(buffer, "13") == 0);
+  WANT(HR_END, hr_incoming_header(incoming, "x-none", HR_NTS, buffer, sizeof buffer, NULL, &error));
+  OK(hr_incoming_accept(incoming, NULL, 0, LONG, &connection, &error));
+  WANT(HR_INVALID_HANDLE, hr_incoming_accept(incoming, NULL, 0, LONG, &connection, &error));
+  receives(connection, "gr\xc3\xbc\xc3\x9f" "e");
+  OK(hr_connection_receive(connection, LONG, &message, &error));
+  CHECK(message.kind == HR_MESSAGE_BINARY && message.len == 0 && message.data != NULL);
+  hr_message_free(&message);
+  text(connection, "welcome");
+  WANT(HR_END, hr_connection_receive(connection, LONG, &message, &error));
+  text(connection, "and more");
+  OK(hr_connection_flush(connection, LONG, &error));
+  OK(hr_connection_close_with(connection, 4000, "done", HR_NTS, LONG, &error));
+  OK(hr_connection_release(connection, &error));
+
+  OK(hr_listener_accept(listener, LONG, &incoming, &error));
+  OK(hr_incoming_reject(incoming, 451, "not for you", HR_NTS, LONG, &error));
+
+  OK(hr_listener_accept(listener, LONG, &incoming, &error));
+  OK(hr_incoming_accept(incoming, NULL, 0, LONG, &connection, &error));
+  OK(hr_connection_abort(connection, &error));
+  OK(hr_connection_release(connection, &error));
+  CHECK(pthread_join(thread, NULL) == 0);
+
+  OK(hr_local_relay_drop_control(relay, "hyco", HR_NTS, &len, &error));
+  CHECK(len == 1);
+  do {
+    OK(hr_listener_wait_status(listener, LONG, &status, &reason, &error));
+  } while (status != HR_STATUS_OFFLINE);
+  CHECK(reason == HR_CONNECTION_LOST);
+  do {
+    OK(hr_listener_wait_status(listener, LONG, &status, &reason, &error));
+  } while (status != HR_STATUS_ONLINE);
+
+  OK(hr_listener_close(listener, LONG, &error));
+  OK(hr_listener_close(listener, LONG, &error));
+  WANT(HR_END, hr_listener_accept(listener, LONG, &incoming, &error));
+  OK(hr_listener_wait_status(listener, LONG, &status, &reason, &error));
+  CHECK(status == HR_STATUS_CLOSED && reason == HR_OK);
+  WANT(HR_END, hr_listener_wait_status(listener, LONG, &status, &reason, &error));
+  OK(hr_listener_release(listener, &error));
+  OK(hr_sender_release(sender, &error));
+  OK(hr_options_release(options, &error));
+  OK(hr_local_relay_stop(relay, 1000, &error));
+  CHECK(hr_live_handles() == 0);
+  hr_shutdown(1000);
+  return 0;
+}
