@@ -155,7 +155,9 @@ impl Task {
                 return pending().await;
             }
             self.response_is_due().await;
-            End::Done
+            // One that has not begun by then is as late as any other, whichever clock shows it first.
+            let has_begun = answered.load(Ordering::Relaxed);
+            if has_begun { End::Done } else { End::Failed(Refusal::no_response(), close::GOING_AWAY) }
         };
         tokio::select! {
             biased;
