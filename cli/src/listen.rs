@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use clap::Args;
 use hybridrelay::env::Env;
-use hybridrelay::{Connection, EntityPath, ErrorKind, Incoming, IncomingConnect, Listener};
+use hybridrelay::{Connection, ErrorKind, Incoming, IncomingConnect, Listener};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::console::Console;
-use crate::destination::nothing_named;
 use crate::failure::Failure;
 use crate::online;
-use crate::relay::{RelayArguments, Route, SubprotocolArguments, refuse_connection_string};
+use crate::relay::{RelayArguments, Route, SubprotocolArguments};
 use crate::signals::{self, Signals};
 use crate::stdio::{Broken, Payload, Stdio};
 
@@ -78,15 +77,7 @@ pub(crate) struct ListenArguments {
 }
 
 pub(crate) async fn run(arguments: ListenArguments, console: Console) -> Result<(), Failure> {
-    if let Some(entity) = &arguments.entity {
-        refuse_connection_string(entity)?;
-    }
-    let route = arguments.relay.resolve()?;
-    let entity: EntityPath = match (&arguments.entity, route.relay.address().entity()) {
-        (Some(name), _) => name.parse()?,
-        (None, Some(own)) => own.clone(),
-        (None, None) => return Err(nothing_named().into()),
-    };
+    let (route, entity) = arguments.relay.resolve_for(arguments.entity.as_deref())?;
     let builder = route.listener(&entity).subprotocols(&arguments.subprotocols.subprotocol);
     let builder = arguments.label.iter().fold(builder, |builder, (key, value)| builder.label(key, value));
     let work = match (arguments.echo, &arguments.exec) {

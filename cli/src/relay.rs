@@ -13,6 +13,7 @@ use hybridrelay::{
 };
 use hybridrelay_relay::units::parse_duration;
 
+use crate::destination::nothing_named;
 use crate::failure::{Failure, Place};
 use crate::state;
 
@@ -122,6 +123,20 @@ impl TargetArguments {
 }
 
 impl RelayArguments {
+    /// The way to a relay, and the hybrid connection: the one that is named, else the connection string's.
+    pub(crate) fn resolve_for(&self, entity: Option<&str>) -> Result<(Route, EntityPath), Failure> {
+        if let Some(entity) = entity {
+            refuse_connection_string(entity)?;
+        }
+        let route = self.resolve()?;
+        let entity = match (entity, route.relay.address().entity()) {
+            (Some(name), _) => name.parse()?,
+            (None, Some(own)) => own.clone(),
+            (None, None) => return Err(nothing_named().into()),
+        };
+        Ok((route, entity))
+    }
+
     pub(crate) fn resolve(&self) -> Result<Route, Failure> {
         let relay = self.target.find()?.ok_or_else(|| {
             Failure::usage("no relay is named").with_advice(format!(

@@ -9,9 +9,8 @@ use hybridrelay::{EntityPath, Presence, PresenceEvent, PresentListener, Sender};
 use serde_json::{Value, json};
 
 use crate::console::Console;
-use crate::destination::nothing_named;
 use crate::failure::{Failure, describe};
-use crate::relay::{RelayArguments, Route, refuse_connection_string};
+use crate::relay::{RelayArguments, Route};
 use crate::table::{Reader, plain, print_line, table};
 use crate::units::{format_duration, format_time, rfc3339};
 
@@ -40,15 +39,7 @@ pub(crate) struct StatusArguments {
 }
 
 pub(crate) async fn run(arguments: StatusArguments, console: Console) -> Result<(), Failure> {
-    if let Some(entity) = &arguments.entity {
-        refuse_connection_string(entity)?;
-    }
-    let route = arguments.relay.resolve()?;
-    let entity: EntityPath = match (&arguments.entity, route.relay.address().entity()) {
-        (Some(name), _) => name.parse()?,
-        (None, Some(own)) => own.clone(),
-        (None, None) => return Err(nothing_named().into()),
-    };
+    let (route, entity) = arguments.relay.resolve_for(arguments.entity.as_deref())?;
     let sender = route.sender(&entity).build()?;
     let asked = Asked { route: &route, entity: &entity, console };
     if arguments.watch {

@@ -6,15 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use hybridrelay::env::Env;
-use hybridrelay::{EntityPath, Event, Events};
+use hybridrelay::{Event, Events};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncWriteExt, Stdout, stdout};
 
 use crate::console::Console;
-use crate::destination::nothing_named;
 use crate::failure::Failure;
 use crate::online;
-use crate::relay::{RelayArguments, SubprotocolArguments, refuse_connection_string};
+use crate::relay::{RelayArguments, SubprotocolArguments};
 use crate::signals::{self, Signals};
 
 const EXAMPLES: &str = "\
@@ -47,15 +46,7 @@ pub(crate) struct SubscribeArguments {
 }
 
 pub(crate) async fn run(arguments: SubscribeArguments, console: Console) -> Result<(), Failure> {
-    if let Some(entity) = &arguments.entity {
-        refuse_connection_string(entity)?;
-    }
-    let route = arguments.relay.resolve()?;
-    let entity: EntityPath = match (&arguments.entity, route.relay.address().entity()) {
-        (Some(name), _) => name.parse()?,
-        (None, Some(own)) => own.clone(),
-        (None, None) => return Err(nothing_named().into()),
-    };
+    let (route, entity) = arguments.relay.resolve_for(arguments.entity.as_deref())?;
     let builder = route.listener(&entity).subprotocols(&arguments.subprotocols.subprotocol);
     // Caught before the listener is online, so that whoever waits for that can already send one.
     let mut signals = Signals::catch()?;
