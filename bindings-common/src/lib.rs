@@ -21,6 +21,7 @@ pub mod process;
 pub mod pump;
 pub mod queue;
 pub mod runtime;
+mod signal;
 #[cfg(feature = "test-hooks")]
 pub mod test_hooks;
 

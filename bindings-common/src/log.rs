@@ -9,12 +9,15 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use hybridrelay::ErrorKind;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as SpanRecord};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::errors::{Code, Failure, Result};
 use crate::lock;
+use crate::process::PerProcess;
+use crate::signal::Signal;
 
 /// How many records wait at most.
 const CAPACITY: usize = 4096;
@@ -70,8 +73,45 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 struct Sink {
     most: AtomicU8,
     dropped: AtomicU64,
+    /// A child's own: the lock of the parent's may be held by a thread that the child does not have.
+    records: PerProcess<Records>,
+}
+
+struct Records {
     waiting: Mutex<VecDeque<Record>>,
     arrived: Condvar,
+    /// `None` if the system gives no descriptors.
+    signal: Option<Signal>,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), arrived: Condvar::new(), signal: Signal::new().ok() }
+    }
+}
+
+impl Records {
+    fn push(&self, record: Record) -> bool {
+        let mut waiting = lock(&self.waiting);
+        let full = waiting.len() == CAPACITY;
+        if full {
+            waiting.pop_front();
+        }
+        waiting.push_back(record);
+        if let Some(signal) = self.signal.as_ref().filter(|_| waiting.len() == 1) {
+            signal.raise();
+        }
+        self.arrived.notify_one();
+        !full
+    }
+
+    fn pop(&self, waiting: &mut VecDeque<Record>) -> Option<Record> {
+        let record = waiting.pop_front()?;
+        if let Some(signal) = self.signal.as_ref().filter(|_| waiting.is_empty()) {
+            signal.lower();
+        }
+        Some(record)
+    }
 }
 
 /// Begins to collect records up to `level`, or changes the level. Only the first call of a process installs the collector, and only if
@@ -84,12 +124,7 @@ pub fn collect(level: LogLevel) -> Result<()> {
     let mut installed = Ok(());
     let sink = SINK.get_or_init(|| {
         installed = tracing::subscriber::set_global_default(Collector);
-        Sink {
-            most: AtomicU8::new(LogLevel::Off as u8),
-            dropped: AtomicU64::new(0),
-            waiting: Mutex::default(),
-            arrived: Condvar::new(),
-        }
+        Sink { most: AtomicU8::new(LogLevel::Off as u8), dropped: AtomicU64::new(0), records: PerProcess::new() }
     });
     installed.map_err(|_| Failure::invalid("another collector of log records is installed already"))?;
     sink.most.store(level as u8, Ordering::Relaxed);
@@ -104,22 +139,35 @@ pub fn collect(level: LogLevel) -> Result<()> {
 /// `WOULD_BLOCK` if there is none in that time.
 pub fn next(limit: Option<Duration>) -> Result<Record> {
     let nothing = || Failure::new(Code::WOULD_BLOCK, "nothing was logged");
-    let sink = SINK.get().ok_or_else(nothing)?;
+    let (records, _) = SINK.get().ok_or_else(nothing)?.records.get();
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let mut waiting = lock(&sink.waiting);
+    let mut waiting = lock(&records.waiting);
     loop {
-        if let Some(record) = waiting.pop_front() {
+        if let Some(record) = records.pop(&mut waiting) {
             return Ok(record);
         }
         waiting = match deadline {
-            None => sink.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            None => records.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
             Some(deadline) => {
                 let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
-                let waited = sink.arrived.wait_timeout(waiting, left.ok_or_else(nothing)?);
+                let waited = records.arrived.wait_timeout(waiting, left.ok_or_else(nothing)?);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
         };
     }
+}
+
+/// A descriptor that is readable while a record waits, for a host whose threads wait for descriptors. It belongs to the library: only look
+/// at it. A forked child has another one.
+///
+/// # Errors
+///
+/// `INTERNAL` before [`collect`], or if the system gives no descriptors.
+#[cfg(unix)]
+pub fn descriptor() -> Result<std::os::fd::BorrowedFd<'static>> {
+    let signal = SINK.get().and_then(|sink| sink.records.get().0.signal.as_ref());
+    let missing = || Failure::new(Code::of(ErrorKind::Internal), "there is no descriptor for records of the log");
+    signal.map(Signal::descriptor).ok_or_else(missing)
 }
 
 /// How many records were dropped because nobody took them.
@@ -145,13 +193,9 @@ impl Subscriber for Collector {
         let metadata = event.metadata();
         let (level, target) = (metadata.level().into(), metadata.target());
         let record = Record { level, target, text: text.0, at: now() };
-        let mut waiting = lock(&sink.waiting);
-        if waiting.len() == CAPACITY {
-            waiting.pop_front();
+        if !sink.records.get().0.push(record) {
             sink.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        waiting.push_back(record);
-        sink.arrived.notify_one();
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -215,19 +259,30 @@ mod tests {
         tracing::debug!(target: "hybridrelay::probe", "a step");
         tracing::info!(target: "tokio::probe", "of another library");
         tracing::warn!(target: "hybridrelay::probe", number = 7);
+        #[cfg(unix)]
+        assert!(is_readable(), "a record waits");
         let mut ours = Vec::new();
         while let Ok(record) = next(Some(Duration::ZERO)) {
             if record.target == "hybridrelay::probe" {
                 ours.push((record.level, record.text));
             }
         }
+        #[cfg(unix)]
+        assert!(!is_readable(), "all were taken");
         let expected = [(LogLevel::Info, "online relay=there".to_owned()), (LogLevel::Warn, "number=7".to_owned())];
         assert_eq!(ours, expected);
         for number in 0..=CAPACITY {
             tracing::warn!(target: "hybridrelay::probe", number);
         }
         assert!(dropped() >= 1);
-        assert_eq!(lock(&SINK.get().expect("collecting").waiting).len(), CAPACITY);
+        assert_eq!(lock(&SINK.get().expect("collecting").records.get().0.waiting).len(), CAPACITY);
         collect(LogLevel::Off).expect("ours");
+    }
+
+    #[cfg(unix)]
+    fn is_readable() -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut descriptors = [PollFd::new(descriptor().expect("collecting"), PollFlags::POLLIN)];
+        poll(&mut descriptors, PollTimeout::ZERO).expect("a poll") > 0
     }
 }

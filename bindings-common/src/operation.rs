@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
 
@@ -54,6 +55,38 @@ pub fn submit<V: Send + 'static>(
     Ok(id)
 }
 
+/// What became of an operation that was looked at at once.
+#[derive(Debug)]
+pub enum Begun<V> {
+    /// It ended with the first look, and not in the queue.
+    Ended(V),
+    /// It is under way.
+    UnderWay(OperationId),
+}
+
+/// Looks at `future` once on this thread, and [submits](submit) it only if it has not ended then. For what is often there already, such as
+/// the next of many messages.
+///
+/// # Errors
+///
+/// What the future failed with at the first look, and as [`submit`].
+pub fn begin<V: Send + 'static>(
+    queue: &Queue<V>,
+    tag: u64,
+    future: impl Future<Output = Result<V>> + Send + 'static,
+) -> Result<Begun<V>> {
+    let mut future = Box::pin(guard_future(future));
+    let first = {
+        let _entered = runtime::handle()?.enter();
+        // Nothing that wakes this one is lost: the task looks again before it waits.
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    match first {
+        Poll::Ready(result) => result.map(Begun::Ended),
+        Poll::Pending => submit(queue, tag, future).map(Begun::UnderWay),
+    }
+}
+
 /// Cancels an operation. Its end arrives in its queue all the same, as `CANCELLED` or as what it had come to already. Cancelling one
 /// that has ended does nothing.
 pub fn cancel(id: OperationId) {
@@ -102,6 +135,23 @@ mod tests {
         let internal = Code::of(ErrorKind::Internal);
         assert_eq!((three.operation, three.result.as_ref().err().map(Failure::code)), (panics, Some(internal)));
         assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("each once").code(), Code::WOULD_BLOCK);
+    }
+
+    #[test]
+    fn what_is_there_already_ends_at_once_and_everything_else_in_the_queue() {
+        let queue = Queue::new().expect("descriptors");
+        assert!(matches!(begin(&queue, 1, async { Ok(42) }), Ok(Begun::Ended(42))));
+        let failure = begin(&queue, 2, async { panic!("at once") }).expect_err("a failure");
+        assert_eq!(failure.code(), Code::of(ErrorKind::Internal));
+        let (sender, receiver) = oneshot::channel();
+        let waits = async { receiver.await.map_err(|_| Failure::invalid("gone")) };
+        let Ok(Begun::UnderWay(id)) = begin(&queue, 3, waits) else { panic!("it waits") };
+        sender.send(43).expect("it waits");
+        let end = queue.next(LONG).expect("an end");
+        assert_eq!((end.tag, end.operation, end.result.ok()), (3, id, Some(43)));
+        queue.post(4, 44);
+        let posted = queue.next(LONG).expect("posted");
+        assert_eq!((posted.tag, posted.operation, posted.result.ok()), (4, OperationId(0), Some(44)));
     }
 
     #[cfg(unix)]

@@ -1,7 +1,6 @@
 //! A queue in which the ends of operations arrive, for hosts with an event loop.
 
 use std::collections::VecDeque;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,13 +9,14 @@ use hybridrelay::{Error, ErrorKind};
 use crate::errors::{Code, Failure, Result};
 use crate::lock;
 use crate::operation::OperationId;
+use crate::signal::Signal;
 
 /// The end of an operation.
 #[derive(Debug)]
 pub struct Completion<V> {
     /// What the program gave when it submitted the operation.
     pub tag: u64,
-    /// The operation.
+    /// The operation; 0 for what was [posted](Queue::post).
     pub operation: OperationId,
     /// What it came to; `CANCELLED` if the program cancelled it.
     pub result: Result<V>,
@@ -38,12 +38,6 @@ struct State<V> {
     closed: bool,
 }
 
-/// One byte lies in the pipe exactly while something waits, so a descriptor tells an event loop.
-struct Signal {
-    reader: PipeReader,
-    writer: PipeWriter,
-}
-
 impl<V> Queue<V> {
     /// An empty queue.
     ///
@@ -51,16 +45,12 @@ impl<V> Queue<V> {
     ///
     /// `INTERNAL` if the system gives no descriptors.
     pub fn new() -> Result<Self> {
-        let (reader, writer) = io::pipe().map_err(|error| {
+        let signal = Signal::new().map_err(|error| {
             let message = format!("the system gives no descriptors for a queue: {error}");
             Failure::Core(Error::new(ErrorKind::Internal, message).with_source(error))
         })?;
         let state = State { waiting: VecDeque::new(), closed: false };
-        Ok(Self(Arc::new(Shared {
-            state: Mutex::new(state),
-            arrived: Condvar::new(),
-            signal: Signal { reader, writer },
-        })))
+        Ok(Self(Arc::new(Shared { state: Mutex::new(state), arrived: Condvar::new(), signal })))
     }
 
     /// Takes the next completion, waiting `limit` at most, for ever without one.
@@ -112,6 +102,12 @@ impl<V> Queue<V> {
         }
     }
 
+    /// Puts in what is the end of no operation: that of a [pump](crate::pump) that wakes its host, for one. Its operation is number 0.
+    /// Whoever posts bounds how many of them wait.
+    pub fn post(&self, tag: u64, value: V) {
+        self.push(Completion { tag, operation: OperationId(0), result: Ok(value) });
+    }
+
     pub(crate) fn push(&self, completion: Completion<V>) {
         let mut state = lock(&self.0.state);
         if state.closed {
@@ -130,18 +126,7 @@ impl<V> Queue<V> {
     /// A descriptor that is readable while something waits. It belongs to the queue: only look at it.
     #[cfg(unix)]
     pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0.signal.reader)
-    }
-}
-
-impl Signal {
-    fn raise(&self) {
-        // One byte always fits into an empty pipe, and both ends live as long as this.
-        let _ = (&self.writer).write_all(&[1]);
-    }
-
-    fn lower(&self) {
-        let _ = (&self.reader).read_exact(&mut [0]);
+        self.0.signal.descriptor()
     }
 }
 
