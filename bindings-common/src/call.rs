@@ -4,6 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -50,9 +51,9 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
 pub fn block_on<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> Result<T> {
     let _entered = runtime::handle()?.enter();
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
-    let waker = Waker::from(parker.clone());
-    let mut cx = Context::from_waker(&waker);
+    let own = Parker::of_this_thread();
+    let Own { parker, waker } = &*own;
+    let mut cx = Context::from_waker(waker);
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = poll(future.as_mut(), &mut cx) {
@@ -78,13 +79,34 @@ fn poll<T>(future: Pin<&mut impl Future<Output = T>>, cx: &mut Context<'_>) -> P
     future.poll(cx)
 }
 
-/// Wakes a thread that waits. A wake before the wait is not lost.
+/// Wakes a thread that waits. A wake before the wait is not lost, and one that is late, from an earlier wait of the thread, makes it look
+/// once too often.
 struct Parker {
     thread: Thread,
     woken: AtomicBool,
 }
 
+/// A thread's parker and what wakes it.
+struct Own {
+    parker: Arc<Parker>,
+    waker: Waker,
+}
+
 impl Parker {
+    /// The same for every call of a thread, since most find what they want there already and need none. A call inside of a call, such as
+    /// one that a callback makes, has its own: it would take the other's wake-up.
+    fn of_this_thread() -> Rc<Own> {
+        fn make() -> Rc<Own> {
+            let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
+            Rc::new(Own { waker: Waker::from(parker.clone()), parker })
+        }
+        thread_local! {
+            static OWN: Rc<Own> = make();
+        }
+        // A thread that ends may call from a destructor, when its own is gone.
+        OWN.try_with(|own| if Rc::strong_count(own) == 1 { own.clone() } else { make() }).unwrap_or_else(|_| make())
+    }
+
     fn park(&self) {
         while !self.woken.swap(false, Ordering::Acquire) {
             thread::park();
@@ -132,6 +154,21 @@ mod tests {
             result.expect_err("a failure")
         };
         assert_eq!(failure.code(), Code::of(ErrorKind::Internal));
+    }
+
+    #[test]
+    fn a_call_inside_of_a_call_takes_no_wake_up_from_it() {
+        let mut polls = 0;
+        let outer = std::future::poll_fn(|cx| {
+            polls += 1;
+            if polls > 1 {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            block_on(tokio::task::yield_now(), None).expect("the inner call");
+            Poll::Pending
+        });
+        block_on(outer, Some(Duration::from_secs(60))).expect("the outer call is woken");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::errors::{Code, Failure, Result};
 
@@ -26,7 +27,7 @@ impl<T: Default> PerProcess<T> {
 
     /// This process's, and how many processes before it had one.
     pub fn get(&self) -> (&T, usize) {
-        let pid = std::process::id();
+        let pid = id();
         let mut depth = 0;
         let mut at = self;
         loop {
@@ -37,6 +38,37 @@ impl<T: Default> PerProcess<T> {
             at = &link.next;
             depth += 1;
         }
+    }
+}
+
+/// This process, without a system call each time, of which every call of a binding would make several.
+fn id() -> u32 {
+    /// 0 until it is asked for, and again in a child.
+    static ID: AtomicU32 = AtomicU32::new(0);
+
+    #[cold]
+    #[allow(unsafe_code)] // Nothing safe tells of a fork.
+    fn ask() -> u32 {
+        #[cfg(unix)]
+        {
+            extern "C" fn forget() {
+                ID.store(0, Ordering::Relaxed);
+            }
+            static HEARS_OF_FORKS: OnceLock<bool> = OnceLock::new();
+            // SAFETY: the function only writes an atomic, which is allowed behind a fork, and stays for as long as this library.
+            let hears = *HEARS_OF_FORKS.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forget)) } == 0);
+            if !hears {
+                return std::process::id();
+            }
+        }
+        let id = std::process::id();
+        ID.store(id, Ordering::Relaxed);
+        id
+    }
+
+    match ID.load(Ordering::Relaxed) {
+        0 => ask(),
+        id => id,
     }
 }
 
@@ -53,7 +85,7 @@ pub struct Birth(u32);
 impl Birth {
     /// This process.
     pub fn here() -> Self {
-        Self(std::process::id())
+        Self(id())
     }
 
     /// Fails for what was made before a fork.
@@ -116,6 +148,24 @@ pub(crate) fn forked() -> Failure {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_is_another_process() {
+        use nix::sys::wait::{WaitStatus, waitpid};
+        use nix::unistd::{ForkResult, fork};
+        let birth = Birth::here();
+        birth.check().expect("the same process");
+        // SAFETY: the child only reads and writes an atomic, and ends.
+        #[allow(unsafe_code)]
+        match unsafe { fork() }.expect("a child") {
+            // SAFETY: ends the child, and runs nothing of the parent's.
+            ForkResult::Child => unsafe { libc::_exit(i32::from(birth.check().is_ok() || Birth::here() == birth)) },
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None).expect("its end"), WaitStatus::Exited(child, 0));
+            }
+        }
+        birth.check().expect("still the same process");
+    }
 
     #[test]
     fn a_child_neither_uses_nor_drops_what_its_parent_owns() {
