@@ -1,4 +1,5 @@
-//! Measures the relay beside others: `cargo xtask bench streams`, `cargo xtask bench http` and `cargo xtask bench events`.
+//! Measures the relay beside others: `cargo xtask bench streams`, `cargo xtask bench http` and `cargo xtask bench events`; and the
+//! libraries of other languages beside others: `cargo xtask bench bindings`.
 //!
 //! Every contender runs in a process of its own, whose CPU clock and memory are read from outside. The load comes from
 //! this process, which is not measured: for streams blocking threads that send prepared frames through raw sockets and
@@ -6,6 +7,7 @@
 //! cost is in the numbers.
 #![allow(clippy::disallowed_methods)]
 
+mod bindings;
 mod case;
 mod certificate;
 mod contender;
@@ -40,6 +42,8 @@ enum Command {
     Http(http::Options),
     /// Measures events: CPU per delivered event, from one publisher to many subscribers
     Events(events::Options),
+    /// Measures the libraries of other languages: throughput, messages, connections and requests of a client, and its CPU time
+    Bindings(bindings::Options),
     /// Runs one contender until its standard input ends; the others start these by themselves
     Serve(serve::Options),
 }
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Streams(options) => streams::run(&options),
         Command::Http(options) => http::run(&options),
         Command::Events(options) => events::run(&options),
+        Command::Bindings(options) => bindings::run(&options),
         Command::Serve(options) => serve::run(&options).map(|()| true),
     };
     match outcome {

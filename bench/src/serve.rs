@@ -14,6 +14,7 @@ use crate::certificate;
 
 mod answers;
 mod bare;
+mod endpoint;
 mod listener;
 mod ours;
 mod tungstenite;
@@ -43,6 +44,8 @@ pub(crate) enum Served {
     Tungstenite,
     /// No relay: receives on one socket and sends on another
     Bare,
+    /// No relay: what clients are measured against
+    Endpoint,
     /// No relay: a server that answers HTTP requests
     Upstream,
     /// Listens at the relay of the connection string in the environment and answers HTTP requests as `upstream` does
@@ -76,6 +79,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         Served::Bare => {
             bare::start(tls)?;
+            wait_for_end()
+        }
+        Served::Endpoint => {
+            runtime.block_on(endpoint::start(tls))?;
             wait_for_end()
         }
         Served::Upstream => {

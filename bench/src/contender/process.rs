@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -40,6 +40,15 @@ impl Process {
         BufReader::new(stdout).read_line(&mut line)?;
         ensure!(!line.is_empty(), "it ended before it was ready");
         Ok((process, serde_json::from_str(&line)?))
+    }
+
+    /// Runs a program that is talked to over its standard input and output.
+    pub(crate) fn conversing(mut command: Command) -> Result<(Self, ChildStdin, BufReader<ChildStdout>)> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Self::spawn(command)?;
+        let stdin = process.child.stdin.take().context("the child has no input")?;
+        let stdout = process.child.stdout.take().context("the child has no output")?;
+        Ok((process, stdin, BufReader::new(stdout)))
     }
 
     pub(crate) fn spawn(mut command: Command) -> Result<Self> {
