@@ -228,7 +228,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
                 for (client, time, cpu) in one_round(&mut running, units)? {
                     let (rate, cost) = (case.rate(units * SLICES, time), case.cost(units * SLICES, cpu));
                     let (per_second, each) = case.units();
-                    eprintln!("round {round:>2}  {case:<30} {client:<16} {rate:>11.0} {per_second:<13} {cost:>8.2} {each}");
+                    eprintln!(
+                        "round {round:>2}  {case:<30} {client:<16} {rate:>11.0} {per_second:<13} {cost:>8.2} {each}"
+                    );
                     let numbers = results.entry((case, client)).or_default();
                     numbers.rate.push(rate);
                     numbers.cost.push(cost);
@@ -237,7 +239,8 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         }
     }
     let (goals, met) = goals(&results);
-    let tables = GROUPS.iter().map(|(language, clients)| table(&results, language, clients)).collect::<Vec<_>>().join("\n");
+    let tables =
+        GROUPS.iter().map(|(language, clients)| table(&results, language, clients)).collect::<Vec<_>>().join("\n");
     let report = Report { network, rounds, took: began.elapsed(), tables, goals, met };
     report.publish("bench bindings", options.into.as_deref())?;
     Ok(met)
