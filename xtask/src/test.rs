@@ -29,6 +29,7 @@ pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
     // One more than there are cores: a test that mostly waits takes no turn away from the others.
     let threads = sh.var("RUST_TEST_THREADS").unwrap_or((available_parallelism()?.get() + 1).to_string());
     let _threads = sh.push_env("RUST_TEST_THREADS", threads);
-    cmd!(sh, "cargo test {selection...} -- {args...}").run()?;
+    // Everything is told that fails, not only the first of it.
+    cmd!(sh, "cargo test {selection...} --no-fail-fast -- {args...}").run()?;
     Ok(())
 }

@@ -111,10 +111,11 @@ fn begins_a_cookie(text: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    /// Header fields, of which several may have one name.
+    pub(in crate::gateway) fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         let line = |(name, value): &(&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };

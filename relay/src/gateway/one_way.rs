@@ -164,16 +164,8 @@ fn torn() -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fields::tests::fields;
     use super::*;
-
-    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let line = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
-        let mut fields = HeaderMap::new();
-        lines.iter().map(line).for_each(|(name, value)| _ = fields.append(name, value));
-        fields
-    }
 
     #[test]
     fn a_request_is_one_way_by_its_header_by_a_preference_or_by_the_hybrid_connection() {
