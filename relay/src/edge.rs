@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::directory::{EntityKey, KeyIdentity};
 use crate::gateway::Cors;
+use crate::instrument::Attempt;
 use crate::limits::{Account, AddressBlock, Admission};
 use crate::namespace::{Entity, WebSocketPaths};
 use crate::node::Node;
@@ -294,6 +295,16 @@ impl Door {
         }
     }
 
+    /// What tests may have it refused as.
+    fn attempt(self, wants_websocket: bool) -> Option<Attempt> {
+        match self {
+            Self::Listen if wants_websocket => Some(Attempt::Listen),
+            Self::Connect if wants_websocket => Some(Attempt::Connect),
+            Self::Gateway => Some(Attempt::Request),
+            _ => None,
+        }
+    }
+
     async fn enter(
         self,
         node: &Arc<Node>,
@@ -301,6 +312,9 @@ impl Door {
         wants_websocket: bool,
         cors: Option<&Cors>,
     ) -> Result<Response<Body>, Refusal> {
+        if let (Some(instrument), Some(attempt)) = (&node.instrument, self.attempt(wants_websocket)) {
+            instrument.refusals.check(attempt)?;
+        }
         match self {
             Self::Gateway => return gateway::request(node, visit, cors).await,
             Self::Own(own) => return enter_own(node, &visit, own, cors),

@@ -19,6 +19,7 @@ mod endpoint;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gateway;
+mod instrument;
 mod limits;
 mod local;
 mod namespace;
@@ -37,6 +38,7 @@ pub mod units;
 pub use config::{Config, Limits, ListenAddress, Timings};
 #[cfg(feature = "config-file")]
 pub use endpoint::{Endpoint, EndpointHost};
+pub use instrument::{Attempt, ConnectionId, NextRefusal, OpenConnection};
 pub use limits::{DescriptorLimit, raise_descriptor_limit};
 pub use local::{LocalRelay, LocalRelayBuilder};
 pub use namespace::{

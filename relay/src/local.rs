@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -11,6 +12,7 @@ use hybridrelay::{RelayAddress, Result};
 use tokio::sync::watch;
 
 use crate::config::{Config, ListenAddress};
+use crate::instrument::{ConnectionId, Instrument, MovableClock, NextRefusal, OpenConnection};
 use crate::namespace::{AutoCreate, EntitySettings, Namespace, Rights, Rule, WebSocketPaths};
 use crate::observe::Events;
 use crate::relay::{Relay, RelayHandle};
@@ -24,9 +26,15 @@ const NAMESPACE: &str = "localhost";
 
 /// An embedded relay with one namespace and one rule, on a free port of 127.0.0.1. Hybrid connections appear when somebody listens.
 ///
+/// A test may [move its clock](Self::advance), have it [refuse whoever comes next](Self::refuse_next), [look at its relayed
+/// connections](Self::open_connections), [hold them up](Self::stall) and [cut them](Self::cut_after).
+///
 /// It ends when dropped: every connection is cut.
 pub struct LocalRelay {
     handle: RelayHandle,
+    env: Env,
+    clock: MovableClock,
+    instrument: Arc<Instrument>,
     store: MemoryStore,
     key: String,
     ca_pem: Option<String>,
@@ -144,6 +152,71 @@ impl LocalRelay {
         self.handle.connections()
     }
 
+    /// Moves the relay's clocks on, the monotonic one and the wall clock, in one leap, as if its machine had slept for so long and woken
+    /// up: all that was due meanwhile happens now. Returns at once.
+    ///
+    /// What moves is everything that the relay does by time, and nothing else:
+    ///
+    /// - Tokens are older. A control channel whose token has expired, the grace of 5 minutes included, is closed, and an expired token
+    ///   opens nothing. Clients make their tokens by a clock of their own, unless they are given [`env`](Self::env).
+    /// - Whoever waits for a listener gets 504 after 30 s, and a rendezvous address is void that was not dialled until then; a
+    ///   request without an answer gets 504 after the hybrid connection's time for that.
+    /// - Peers that were silent for the time of a Ping are asked, however far the leap was. They are given up if the clock moves by the
+    ///   time for the answer before it has come: a listener after 45 s more, a relayed connection after 90 s more.
+    /// - Rates refill, and times for handshakes, drains and half-closed connections run out. A peer that is in the middle of something
+    ///   that has a time limit is late.
+    ///
+    /// The kernel's timers of sockets and the clocks of clients stay as they are. All moves together end after a hundred years.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// The environment with the clock that [`advance`](Self::advance) moves, for listeners and senders that shall live by it, too: they
+    /// renew their tokens when it is moved, and a leap of more than the 10 s in which a Ping is answered makes them dial anew.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Refuses who comes next: a listener that opens its control channel, a sender that opens a connection, or an HTTP request. A number
+    /// is a status; [`NextRefusal`] tells more. It comes before everything else that the relay would look at. Several are used up one
+    /// after the other, in their order.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a status that is not from 400 to 599.
+    pub fn refuse_next(&self, refusal: impl Into<NextRefusal>) -> Result<()> {
+        self.instrument.refusals.order(refusal.into())
+    }
+
+    /// The relayed connections that are open, in the order in which they came: each WebSocket connection of a sender that is joined to a
+    /// listener, from the moment on at which the sender's `connect` returns. HTTP requests and publishers of events are not among them.
+    pub fn open_connections(&self) -> Vec<OpenConnection> {
+        self.instrument.taps.list()
+    }
+
+    /// Lets no byte of a relayed connection through, in neither direction, until [`resume`](Self::resume). Both ends stay connected, as
+    /// with a network that has lost its way: what they do meanwhile, the end of the connection included, is seen when it goes on. The
+    /// relay waits as long as it takes; the ends give the connection up by their own keep-alive. `false` if it has ended.
+    pub fn stall(&self, connection: ConnectionId) -> bool {
+        self.instrument.taps.stall(connection, true)
+    }
+
+    /// Lets a stalled connection go on; nothing was lost. `false` if it has ended.
+    pub fn resume(&self, connection: ConnectionId) -> bool {
+        self.instrument.taps.stall(connection, false)
+    }
+
+    /// Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost.
+    /// Bytes are those on the wire, as in [`OpenConnection`]; 0 cuts at once. `false` if it has ended.
+    pub fn cut_after(&self, connection: ConnectionId, bytes: u64) -> bool {
+        self.instrument.taps.cut_after(connection, bytes)
+    }
+
+    /// The same for the connection that comes next, from its first byte on. Several are for as many connections.
+    pub fn cut_next_after(&self, bytes: u64) {
+        self.instrument.taps.cut_next_after(bytes);
+    }
+
     /// Ends the relay in good order; see [`RelayHandle::shutdown`].
     pub async fn shutdown(self, drain: Duration) {
         self.handle.shutdown(drain).await;
@@ -215,11 +288,12 @@ impl LocalRelayBuilder {
     /// `Network` if the port cannot be bound.
     pub async fn start(self) -> Result<LocalRelay> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let ((env, clock), instrument) = (MovableClock::of(self.env), Arc::<Instrument>::default());
         #[cfg(feature = "dev-ca")]
         let (listen, ca_pem) = match self.tls {
             Tls::Off => (ListenAddress::plain(address), None),
             Tls::Ephemeral => {
-                let ca = crate::dev_ca::DevCa::ephemeral(&self.env, &[])?;
+                let ca = crate::dev_ca::DevCa::ephemeral(&env, &[])?;
                 (ListenAddress::tls(address, ca.server_config()), Some(ca.ca_pem().to_owned()))
             }
             Tls::By { ca_pem, server_config } => (ListenAddress::tls(address, server_config), Some(ca_pem)),
@@ -227,7 +301,7 @@ impl LocalRelayBuilder {
         #[cfg(not(feature = "dev-ca"))]
         let (listen, ca_pem) = (ListenAddress::plain(address), None);
 
-        let key = self.key.unwrap_or_else(|| STANDARD.encode(self.env.random::<32>()));
+        let key = self.key.unwrap_or_else(|| STANDARD.encode(env.random::<32>()));
         let public = if self.anonymous { vec!["*".to_owned()] } else { Vec::new() };
         let settings = EntitySettings { websocket: WebSocketPaths::AnyPath, ..EntitySettings::default() };
         let policy = AutoCreate { public, settings, ..AutoCreate::default() };
@@ -236,9 +310,9 @@ impl LocalRelayBuilder {
             .with_auto_create(policy)
             .with_entity_hosts("*.localhost");
         let store = MemoryStore::new([namespace]);
-        let relay =
-            Relay::builder().listen(listen).store(store.clone()).config(self.config).env(self.env).build().start();
-        Ok(LocalRelay { handle: relay.await?, store, key, ca_pem })
+        let relay = Relay::builder().listen(listen).store(store.clone()).config(self.config);
+        let relay = relay.env(env.clone()).instrument(instrument.clone()).build();
+        Ok(LocalRelay { handle: relay.start().await?, env, clock, instrument, store, key, ca_pem })
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, LiveConfig};
 use crate::directory::{Directory, EntityKey};
+use crate::instrument::Instrument;
 use crate::limits::{Quotas, Rates, Resource};
 use crate::observe::{Metrics, Observer, Present};
 use crate::rendezvous::{Ending, Tickets};
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) quotas: Quotas,
     pub(crate) rates: Rates,
     pub(crate) observer: Observer,
+    /// What tests do to it, in a local relay.
+    pub(crate) instrument: Option<Arc<Instrument>>,
     /// How far the relay's own end has come; everything long-lived watches it.
     pub(crate) stage: watch::Sender<Stage>,
     /// Relayed connections that are open.
@@ -73,12 +76,19 @@ impl Stage {
 }
 
 impl Node {
-    pub(crate) fn new(env: Env, live: LiveConfig, store: Arc<dyn Store>, directory: Arc<dyn Directory>) -> Self {
+    pub(crate) fn new(
+        env: Env,
+        live: LiveConfig,
+        store: Arc<dyn Store>,
+        directory: Arc<dyn Directory>,
+        instrument: Option<Arc<Instrument>>,
+    ) -> Self {
         let most_entities = live.current().limits.entities_in_metrics;
         Self {
             quotas: Quotas::new(live.clone()),
             rates: Rates::new(live.clone()),
             observer: Observer::new(env.clone(), Metrics::new(most_entities)),
+            instrument,
             started_at: env.wall_clock(),
             env,
             live,

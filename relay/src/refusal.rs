@@ -179,6 +179,20 @@ impl Refusal {
         Self::new(StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", Reason::UpgradeRequired, text)
     }
 
+    /// What a test has ordered: exactly this status.
+    pub(crate) fn instructed(status: StatusCode, text: String) -> Self {
+        let code = match status {
+            StatusCode::UNAUTHORIZED => "TokenMissingOrInvalid",
+            StatusCode::FORBIDDEN => "AuthorizationFailed",
+            StatusCode::NOT_FOUND => "EndpointNotFound",
+            StatusCode::SERVICE_UNAVAILABLE => "ServerBusy",
+            StatusCode::GATEWAY_TIMEOUT => "GatewayTimeout",
+            StatusCode::BAD_GATEWAY => "BadGateway",
+            _ => "BadRequest",
+        };
+        Self::new(status, code, Reason::Instructed, text)
+    }
+
     /// The same with another status.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
@@ -192,7 +206,9 @@ impl Refusal {
     /// The status for a request that came for a WebSocket or did not.
     pub(crate) fn status(&self, websocket: bool) -> StatusCode {
         match self.status {
-            StatusCode::TOO_MANY_REQUESTS if websocket => StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS if websocket && self.reason != Some(Reason::Instructed) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             status => status,
         }
     }

@@ -15,6 +15,7 @@ use crate::config::{Config, ListenAddress, LiveConfig};
 use crate::directory::embedded::Embedded;
 use crate::directory::{EntityKey, ListenerRecord};
 use crate::edge;
+use crate::instrument::Instrument;
 use crate::node::{Node, Stage};
 use crate::observe::{self, Events};
 use crate::rendezvous::Ending;
@@ -30,6 +31,7 @@ pub struct Relay {
     store: Arc<dyn Store>,
     config: Config,
     env: Env,
+    instrument: Option<Arc<Instrument>>,
 }
 
 /// Prepares a [`Relay`].
@@ -41,6 +43,7 @@ pub struct RelayBuilder {
     store: Option<Arc<dyn Store>>,
     config: Config,
     env: Env,
+    instrument: Option<Arc<Instrument>>,
 }
 
 /// A socket to serve on.
@@ -83,7 +86,7 @@ impl Relay {
         let metrics_addr = metrics_acceptor.as_ref().map(|acceptor| acceptor.local_addr());
         let live = LiveConfig::new(self.config);
         let directory = Arc::new(Embedded::new(self.env.clone(), live.clone()));
-        let node = Arc::new(Node::new(self.env, live, self.store, directory));
+        let node = Arc::new(Node::new(self.env, live, self.store, directory, self.instrument));
         for (acceptor, tls) in bound {
             node.spawn(edge::accept(node.clone(), acceptor, tls, node.busy.enter()));
         }
@@ -142,10 +145,17 @@ impl RelayBuilder {
         self
     }
 
+    /// Lets a test do to it what it likes.
+    pub(crate) fn instrument(mut self, instrument: Arc<Instrument>) -> Self {
+        self.instrument = Some(instrument);
+        self
+    }
+
     /// The relay, ready to start.
     pub fn build(self) -> Relay {
-        let Self { listen, metrics_listen, store, config, env } = self;
-        Relay { listen, metrics_listen, store: store.unwrap_or_else(|| Arc::new(MemoryStore::new([]))), config, env }
+        let Self { listen, metrics_listen, store, config, env, instrument } = self;
+        let store = store.unwrap_or_else(|| Arc::new(MemoryStore::new([])));
+        Relay { listen, metrics_listen, store, config, env, instrument }
     }
 }
 

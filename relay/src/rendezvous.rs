@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, Occupied, Replies};
 use crate::edge::{Body, Handshake, SocketPermit, Visit, offered_subprotocols};
+use crate::instrument::Tapped;
 use crate::limits::{Account, Permit, Resource};
 use crate::namespace::{Distribution, Right};
 use crate::node::{Counted, Node};
@@ -37,7 +38,8 @@ pub(crate) use tickets::Tickets;
 
 pub(crate) use junction::{Answer, PendingLeg};
 use junction::{Junction, Pair};
-use pump::{Leg, PumpConfig};
+pub(crate) use pump::Leg;
+use pump::PumpConfig;
 
 /// Takes a sender in: checks it, invites a listener, and answers only when that one has dialled or refused. Where every listener
 /// gets everything, nobody is waited for.
@@ -65,7 +67,10 @@ pub(crate) async fn connect(
                 subprotocol: leg.subprotocol.clone(),
             };
             let response = handshake.answer(&visit.tracking_id, leg.subprotocol.as_deref());
-            node.spawn(join(node.clone(), attempt, sender, leg, (node.open.enter(), occupied)));
+            let tapped = node.instrument.as_ref();
+            let tapped = tapped.map(|instrument| instrument.tap(&attempt.entity, visit.tracking_id.to_string()));
+            let open = Open { _counted: node.open.enter(), _occupied: occupied, tapped };
+            node.spawn(join(node.clone(), attempt, sender, leg, open));
             Ok(response)
         }
         Answer::Rejected(rejection) => {
@@ -85,6 +90,14 @@ struct Attempt {
     preference: Preference,
     metrics: Arc<EntityMetrics>,
     place: Permit,
+}
+
+/// What a relayed connection is, as long as it is open.
+struct Open {
+    _counted: Counted,
+    _occupied: Occupied,
+    /// Where tests find it.
+    tapped: Option<Tapped>,
 }
 
 /// Checks a sender: authorization, then existence (protocol.md 3.2), then what it and those it belongs to may use.
@@ -274,7 +287,7 @@ fn rejected(tracking_id: &TrackingId, rejection: &Rejection) -> Response<Body> {
 }
 
 /// Joins both sides once both handshakes are through.
-async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, open: (Counted, Occupied)) {
+async fn join(node: Arc<Node>, attempt: Attempt, sender: PendingLeg, listener: PendingLeg, open: Open) {
     let end = node.endings.subscribe(&attempt.entity);
     let limit = node.config().timings.upgrade;
     let both = async { tokio::join!(upgraded(sender), upgraded(listener)) };
@@ -304,7 +317,7 @@ fn relay(
     (sender, sender_permit): (Leg, SocketPermit),
     (listener, listener_permit): (Leg, SocketPermit),
     end: watch::Receiver<Option<Ending>>,
-    open: (Counted, Occupied),
+    open: Open,
 ) -> impl Future<Output = ()> + Send {
     let Attempt { origin, account, metrics, place, .. } = attempt;
     let active = metrics.active(Party::Sender);
@@ -314,6 +327,10 @@ fn relay(
         throttle: node.rates.throttle(&account, began),
         meter: metrics.meter.clone(),
         ..pump_config(&node)
+    };
+    let (sender, listener) = match &open.tapped {
+        Some(tapped) => tapped.onto(sender, listener),
+        None => (sender, listener),
     };
     let held = (place, sender_permit, listener_permit, open);
     // An `async` block would keep room for the pump twice: where it is captured and where it is awaited.

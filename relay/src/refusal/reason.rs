@@ -57,6 +57,7 @@ reasons! {
     SlowSender "slow_sender" "a request body that did not go on in time",
     NoResponse "no_response" "the listener did not answer a request in time",
     ListenerGone "listener_gone" "the listener has gone with a request that it was given",
+    Instructed "instructed" "a test has ordered it; never outside of a relay that is embedded in one",
     BadResponse "bad_response" "the listener's response is not as the protocol wants it",
 }
 

@@ -8,6 +8,7 @@ mod connect;
 mod control;
 mod foreign;
 mod handshake;
+mod instrument;
 mod leaks;
 mod memory;
 mod messages;

@@ -1,0 +1,324 @@
+//! Relayed connections that a test looks at, holds up and cuts: a tap on both sockets of each.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
+use hybridrelay::env::{BoxSocket, Socket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::directory::EntityKey;
+use crate::node::lock;
+use crate::observe::Party;
+use crate::rendezvous::Leg;
+
+/// No limit.
+const ENDLESS: u64 = u64::MAX;
+
+/// Names one relayed connection of a relay. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// A relayed connection that is open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OpenConnection {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The hybrid connection.
+    pub entity: EntityKey,
+    /// The id under which the relay's events know it.
+    pub tracking_id: String,
+    /// Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames.
+    pub from_sender: u64,
+    /// Bytes that the listener has sent, counted in the same way.
+    pub from_listener: u64,
+    /// Whether it is held up.
+    pub stalled: bool,
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The relayed connections of one relay.
+#[derive(Default)]
+pub(crate) struct Taps(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    taps: BTreeMap<u64, Arc<Tap>>,
+    last: u64,
+    /// After how many bytes those are cut that come next.
+    limits: VecDeque<u64>,
+}
+
+/// A connection's place in the list, for as long as it is relayed.
+pub(crate) struct Tapped {
+    table: Arc<Mutex<Table>>,
+    tap: Arc<Tap>,
+}
+
+impl Taps {
+    pub(super) fn enter(&self, entity: &EntityKey, tracking_id: String) -> Tapped {
+        let mut table = lock(&self.0);
+        table.last += 1;
+        let tap = Arc::new(Tap {
+            id: table.last,
+            entity: entity.clone(),
+            tracking_id,
+            from_sender: AtomicU64::default(),
+            from_listener: AtomicU64::default(),
+            limit: AtomicU64::new(table.limits.pop_front().unwrap_or(ENDLESS)),
+            stalled: AtomicBool::default(),
+            task: AtomicWaker::new(),
+        });
+        table.taps.insert(tap.id, tap.clone());
+        Tapped { table: self.0.clone(), tap }
+    }
+
+    pub(crate) fn list(&self) -> Vec<OpenConnection> {
+        lock(&self.0).taps.values().map(|tap| tap.describe()).collect()
+    }
+
+    /// Holds a connection up or lets it go on; `false` if it has ended.
+    pub(crate) fn stall(&self, id: ConnectionId, stalled: bool) -> bool {
+        let Some(tap) = self.find(id) else { return false };
+        tap.stalled.store(stalled, Ordering::SeqCst);
+        tap.task.wake();
+        true
+    }
+
+    /// Cuts a connection after so many bytes from now on; `false` if it has ended.
+    pub(crate) fn cut_after(&self, id: ConnectionId, bytes: u64) -> bool {
+        let Some(tap) = self.find(id) else { return false };
+        tap.limit.store(tap.moved().saturating_add(bytes), Ordering::SeqCst);
+        tap.task.wake();
+        true
+    }
+
+    /// Cuts the next connection after so many bytes.
+    pub(crate) fn cut_next_after(&self, bytes: u64) {
+        lock(&self.0).limits.push_back(bytes);
+    }
+
+    fn find(&self, id: ConnectionId) -> Option<Arc<Tap>> {
+        lock(&self.0).taps.get(&id.0).cloned()
+    }
+}
+
+impl Tapped {
+    /// Puts the tap between a connection and its sockets.
+    pub(crate) fn onto(&self, sender: Leg, listener: Leg) -> (Leg, Leg) {
+        let onto = |Leg { socket, read_buf }, from| {
+            let socket = TappedSocket { socket, early: read_buf, tap: self.tap.clone(), from };
+            Leg { socket: Box::new(socket), read_buf: Bytes::new() }
+        };
+        (onto(sender, Party::Sender), onto(listener, Party::Listener))
+    }
+}
+
+impl Drop for Tapped {
+    fn drop(&mut self) {
+        lock(&self.table).taps.remove(&self.tap.id);
+    }
+}
+
+/// What a test and the task of a connection share.
+struct Tap {
+    id: u64,
+    entity: EntityKey,
+    tracking_id: String,
+    from_sender: AtomicU64,
+    from_listener: AtomicU64,
+    /// Both directions together; then it is cut.
+    limit: AtomicU64,
+    stalled: AtomicBool,
+    /// One task polls both sockets.
+    task: AtomicWaker,
+}
+
+impl Tap {
+    fn describe(&self) -> OpenConnection {
+        OpenConnection {
+            id: ConnectionId(self.id),
+            entity: self.entity.clone(),
+            tracking_id: self.tracking_id.clone(),
+            from_sender: self.from_sender.load(Ordering::SeqCst),
+            from_listener: self.from_listener.load(Ordering::SeqCst),
+            stalled: self.is_stalled(),
+        }
+    }
+
+    fn moved(&self) -> u64 {
+        self.from_sender.load(Ordering::SeqCst) + self.from_listener.load(Ordering::SeqCst)
+    }
+
+    /// How much may still be read before the connection is cut.
+    fn left(&self) -> u64 {
+        match self.limit.load(Ordering::SeqCst) {
+            ENDLESS => ENDLESS,
+            limit => limit.saturating_sub(self.moved()),
+        }
+    }
+
+    fn heard(&self, from: Party, bytes: usize) {
+        let counter = match from {
+            Party::Sender => &self.from_sender,
+            Party::Listener => &self.from_listener,
+        };
+        counter.fetch_add(bytes as u64, Ordering::SeqCst);
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::SeqCst)
+    }
+}
+
+/// One of the two sockets behind a tap.
+struct TappedSocket {
+    socket: BoxSocket,
+    /// What came together with the handshake.
+    early: Bytes,
+    tap: Arc<Tap>,
+    from: Party,
+}
+
+impl TappedSocket {
+    fn cut(&mut self) -> io::Error {
+        self.socket.abort();
+        io::ErrorKind::ConnectionReset.into()
+    }
+
+    /// Ready where bytes may move.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.tap.is_stalled() {
+            self.tap.task.register(cx.waker());
+            // It may have been let go in between.
+            if self.tap.is_stalled() {
+                return self.or_cut();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits, unless it is cut while it does. Whoever comes here has registered the task.
+    fn or_cut<T>(&mut self) -> Poll<io::Result<T>> {
+        if self.tap.left() == 0 { Poll::Ready(Err(self.cut())) } else { Poll::Pending }
+    }
+
+    /// What a write came to: it may wait for a peer that takes nothing, and the cut does not.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            return written;
+        }
+        self.tap.task.register(cx.waker());
+        self.or_cut()
+    }
+
+    fn poll_input(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(cx, buf);
+        }
+        let len = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..len]);
+        self.early.advance(len);
+        if self.early.is_empty() {
+            // An empty rest would still hold the buffer of the handshake.
+            self.early = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads at most so many bytes.
+    fn poll_some(&mut self, most: u64, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        if most >= buf.remaining() {
+            return self.poll_input(cx, buf);
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+        ready!(self.poll_input(cx, &mut part))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Socket for TappedSocket {
+    fn abort(&mut self) {
+        self.socket.abort();
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.socket.peer_addr()
+    }
+
+    fn set_user_timeout(&mut self, limit: Duration) {
+        self.socket.set_user_timeout(limit);
+    }
+}
+
+impl AsyncRead for TappedSocket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let left = this.tap.left();
+        if left == 0 {
+            return Poll::Ready(Err(this.cut()));
+        }
+        ready!(this.poll_open(cx))?;
+        let before = buf.filled().len();
+        let read = this.poll_some(left, cx, buf);
+        if read.is_pending() {
+            this.tap.task.register(cx.waker());
+            return this.or_cut();
+        }
+        this.tap.heard(this.from, buf.filled().len() - before);
+        read
+    }
+}
+
+impl AsyncWrite for TappedSocket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_open(cx))?;
+        let written = Pin::new(&mut this.socket).poll_write(cx, buf);
+        this.written(written, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_open(cx))?;
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
+        this.written(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_open(cx))?;
+        Pin::new(&mut this.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_open(cx))?;
+        Pin::new(&mut this.socket).poll_shutdown(cx)
+    }
+}

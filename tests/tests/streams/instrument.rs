@@ -1,0 +1,263 @@
+//! What a test can do to its relay: move its clock, have it refuse, hold connections up and cut them.
+
+use std::time::Duration;
+
+use futures_util::future::poll_immediate;
+use hybridrelay::{ErrorKind, Listener, Message};
+use hybridrelay_relay::{Attempt, LocalRelay, NextRefusal, OpenConnection, Operation};
+use hybridrelay_tests::wire::Soon;
+use hybridrelay_tests::wire::peers::{self, RawEnds, RawListener};
+use hybridrelay_tests::wire::raw::{Door, Seen, binary, op};
+use hybridrelay_tests::wire::setup::{self, Ends, HYCO};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The one relayed connection.
+fn only(relay: &LocalRelay) -> OpenConnection {
+    let open = relay.open_connections();
+    assert_eq!(open.len(), 1, "{open:?}");
+    open[0].clone()
+}
+
+#[tokio::test]
+async fn whoever_comes_next_is_refused_and_nobody_after() {
+    for relay in setup::plain_and_tls().await {
+        relay.refuse_next(403).unwrap();
+        let error = setup::listener(&relay, HYCO).soon().await.unwrap_err();
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthorized, Some(403)), "{error:?}");
+        assert!(
+            error.reason().is_some_and(|reason| reason.starts_with("The test refuses this. TrackingId:")),
+            "{error}"
+        );
+        let listener = setup::listener(&relay, HYCO).soon().await.expect("only one was refused");
+
+        let sender = setup::sender(&relay, HYCO).build().unwrap();
+        for (status, kind) in [(503, ErrorKind::ServerBusy), (429, ErrorKind::ServerBusy), (404, ErrorKind::Rejected)] {
+            relay.refuse_next(NextRefusal::new(status).because("go away")).unwrap();
+            let error = sender.connect().soon().await.unwrap_err();
+            assert_eq!((error.kind(), error.status()), (kind, Some(status)), "{error:?}");
+            assert!(error.reason().is_some_and(|reason| reason.starts_with("go away")), "{error}");
+        }
+        relay.refuse_next(404).unwrap();
+        let error = sender.connect().soon().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::EndpointNotFound, "the relay's own words: {error:?}");
+        setup::meet(&sender, &listener).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_waits_for_whom_it_is_meant_for() {
+    let relay = setup::plain().await;
+    let door = Door::from(&relay);
+    relay.refuse_next(NextRefusal::new(502).of(Attempt::Request)).unwrap();
+    relay.refuse_next(NextRefusal::new(418).of(Attempt::Connect)).unwrap();
+    let _control = RawListener::open(&relay).await;
+    let refused = peers::connect(&relay, "").send(&door).await;
+    assert_eq!(refused.status, 418, "the listener has passed");
+    let sender = setup::sender(&relay, HYCO).build().unwrap();
+    let request = http::Request::get("/").body(hybridrelay::Body::empty()).unwrap();
+    let error = sender.request(request).soon().await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Rejected, Some(502)), "{error:?}");
+}
+
+#[tokio::test]
+async fn only_a_refusal_can_be_ordered() {
+    let relay = setup::plain().await;
+    for status in [0, 101, 200, 302, 399, 600, u16::MAX] {
+        let error = relay.refuse_next(status).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains(&format!("not with {status}")), "{error}");
+    }
+    setup::listener(&relay, HYCO).soon().await.expect("nothing was ordered");
+}
+
+#[tokio::test]
+async fn a_token_expires_without_waiting() {
+    let relay = setup::plain().await;
+    let mut control = RawListener::open(&relay).await;
+    // The peer's token is good for an hour, and a channel has five minutes more.
+    relay.advance(HOUR + 301 * SECOND);
+    let (code, reason) = control.ws.close().await;
+    assert_eq!(code, Some(1008), "{reason}");
+    assert!(reason.starts_with("ExpiredToken"), "{reason}");
+    let refused = peers::connect(&relay, "").send(&Door::from(&relay)).await;
+    assert_eq!(refused.status, 401, "the peer's clock has not moved, so that its new token is as old");
+}
+
+#[tokio::test]
+async fn a_listener_that_lives_by_the_same_clock_renews_its_token() {
+    let relay = setup::plain().await;
+    let mut events = relay.events();
+    let listener = setup::listener(&relay, HYCO).env(relay.env().clone()).soon().await.unwrap();
+    for _ in 0..3 {
+        relay.advance(HOUR);
+        let renewed = async {
+            // A leap of an hour is none that a Ping outlasts: it may come back instead.
+            while let Some(event) = events.next().await {
+                if matches!(event.operation, Operation::TokenRenewed | Operation::NewListenerRegistered) {
+                    return;
+                }
+            }
+            panic!("the relay has ended");
+        };
+        renewed.soon().await;
+    }
+    let sender = setup::sender(&relay, HYCO).env(relay.env().clone()).build().unwrap();
+    setup::meet(&sender, &listener).await;
+}
+
+#[tokio::test]
+async fn a_sender_waits_no_longer_and_its_ticket_is_void() {
+    let relay = setup::plain().await;
+    let door = Door::from(&relay);
+    let mut control = RawListener::open(&relay).await;
+    let (refused, invitation) = tokio::join!(peers::connect(&relay, "").send(&door), async {
+        let invitation = control.invitation().await;
+        relay.advance(30 * SECOND);
+        invitation
+    });
+    assert_eq!(refused.status, 504);
+    assert_eq!(invitation.dial().await.status, 403, "the rendezvous address is void");
+}
+
+#[tokio::test]
+async fn a_listener_is_asked_however_far_the_leap_was_and_cut_if_it_does_not_answer() {
+    let relay = setup::plain().await;
+    let mut control = RawListener::open(&relay).await;
+    for leap in [30 * SECOND, 50 * 60 * SECOND] {
+        relay.advance(leap);
+        let ping = control.ws.frame().await;
+        assert_eq!(ping.opcode, op::PING);
+        control.ws.send(&hybridrelay_tests::wire::raw::frame(0x80 | op::PONG, &ping.payload)).await;
+        // The relay has heard it when it has answered.
+        control.ws.send(&hybridrelay_tests::wire::raw::ping(b"?")).await;
+        assert_eq!(control.ws.frame().await.opcode, op::PONG);
+    }
+    relay.advance(30 * SECOND);
+    assert_eq!(control.ws.frame().await.opcode, op::PING);
+    relay.advance(45 * SECOND);
+    assert_eq!(control.ws.next().await, Seen::Reset);
+}
+
+#[tokio::test]
+async fn both_ends_of_a_connection_are_asked_and_cut_if_one_does_not_answer() {
+    for relay in setup::plain_and_tls().await {
+        let RawEnds { mut sender, mut accepted, control: _control } = peers::raw_ends(&relay).await;
+        relay.advance(10 * 60 * SECOND);
+        for end in [&mut sender, &mut accepted] {
+            assert_eq!(end.frame().await.opcode, op::PING);
+        }
+        relay.advance(90 * SECOND);
+        assert_eq!(sender.next().await, Seen::Reset);
+        assert_eq!(accepted.next().await, Seen::Reset);
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_connection_moves_no_byte_until_it_goes_on() {
+    for relay in setup::plain_and_tls().await {
+        let Ends { sender, accepted, listener } = setup::ends(&relay).await;
+        let stalled = only(&relay);
+        assert!(!stalled.stalled && stalled.entity.path() == HYCO, "{stalled:?}");
+        assert!(relay.stall(stalled.id));
+        sender.send("to the listener").soon().await.unwrap();
+        accepted.send("to the sender").soon().await.unwrap();
+
+        // Another connection does not notice, and what it moves takes longer than what is held up would.
+        let other = setup::sender(&relay, HYCO).build().unwrap();
+        let (mut there, mut back) = setup::meet(&other, &listener).await;
+        for _ in 0..10 {
+            there.send("on").soon().await.unwrap();
+            back.receive().soon().await.unwrap();
+            std::mem::swap(&mut there, &mut back);
+        }
+        assert!(poll_immediate(std::pin::pin!(accepted.receive())).await.is_none(), "nothing has come");
+        assert!(poll_immediate(std::pin::pin!(sender.receive())).await.is_none(), "nothing has come");
+        let held = &relay.open_connections()[0];
+        assert!(held.stalled && (held.from_sender, held.from_listener) == (0, 0), "{held:?}");
+
+        assert!(relay.resume(stalled.id));
+        assert_eq!(accepted.receive().soon().await.unwrap(), Some(Message::from("to the listener")));
+        assert_eq!(sender.receive().soon().await.unwrap(), Some(Message::from("to the sender")));
+        let open = &relay.open_connections()[0];
+        assert!(!open.stalled && open.from_sender > 15 && open.from_listener > 13, "{open:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_connection_is_cut_after_so_many_bytes() {
+    for relay in setup::plain_and_tls().await {
+        relay.cut_next_after(1_000);
+        let RawEnds { mut sender, mut accepted, control } = peers::raw_ends(&relay).await;
+        // 6 bytes of header and 94 of payload, ten times.
+        for number in 0..10 {
+            sender.send(&binary(&[number; 94])).await;
+            if number < 9 {
+                assert_eq!(accepted.frame().await.payload, [number; 94]);
+            }
+        }
+        assert_eq!(sender.next().await, Seen::Reset);
+        // The last one may be overtaken.
+        if let Seen::Frame(frame) = accepted.next().await {
+            assert_eq!(frame.payload, [9; 94]);
+            assert_eq!(accepted.next().await, Seen::Reset);
+        }
+        setup::no_connection(&relay).await;
+        assert!(relay.open_connections().is_empty());
+        drop(control);
+        let Ends { sender, accepted, listener: _listener } = setup::ends(&relay).await;
+        sender.send(vec![7; 5_000]).soon().await.unwrap();
+        assert_eq!(accepted.receive().soon().await.unwrap().map(|message| message.into_bytes().len()), Some(5_000));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_cut_at_once_also_while_nothing_moves() {
+    for stalled in [false, true] {
+        let relay = setup::plain().await;
+        let Ends { sender, accepted, listener } = setup::ends(&relay).await;
+        let other = setup::sender(&relay, HYCO).build().unwrap();
+        let (there, back) = setup::meet(&other, &listener).await;
+        let id = relay.open_connections()[0].id;
+        if stalled {
+            assert!(relay.stall(id));
+        }
+        assert!(relay.cut_after(id, 0));
+        for end in [sender, accepted] {
+            let error = end.receive().soon().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionLost, "{error:?}");
+        }
+        there.send("still there").soon().await.unwrap();
+        assert_eq!(back.receive().soon().await.unwrap(), Some(Message::from("still there")));
+        assert_ne!(only(&relay).id, id);
+        assert!(!relay.stall(id) && !relay.resume(id) && !relay.cut_after(id, 0), "it has ended");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_reads_is_cut_as_well() {
+    let relay = setup::plain().await;
+    let Ends { sender, accepted, listener: _listener } = setup::ends(&relay).await;
+    setup::fill(&sender).await;
+    assert!(relay.cut_after(only(&relay).id, 0));
+    setup::no_connection(&relay).await;
+    assert_eq!(sender.receive().soon().await.unwrap_err().kind(), ErrorKind::ConnectionLost);
+    drop(accepted);
+}
+
+#[tokio::test]
+async fn a_listener_survives_a_leap_and_its_connections_too() {
+    let relay = setup::plain().await;
+    let listener: Listener = setup::listener(&relay, HYCO).soon().await.unwrap();
+    let sender = setup::sender(&relay, HYCO).build().unwrap();
+    let (there, back) = setup::meet(&sender, &listener).await;
+    let mut events = relay.events();
+    relay.advance(50 * 60 * SECOND);
+    there.send("after the leap").soon().await.unwrap();
+    assert_eq!(back.receive().soon().await.unwrap(), Some(Message::from("after the leap")));
+    setup::meet(&sender, &listener).await;
+    while let Some(Some(event)) = poll_immediate(std::pin::pin!(events.next())).await {
+        assert_ne!(event.operation, Operation::ListenerUnregistered, "{event:?}");
+    }
+}
