@@ -13,6 +13,10 @@ use crate::errors::{Code, Failure, Result};
 use crate::lock;
 use crate::process::{PerProcess, forked};
 
+mod consumed;
+
+pub use consumed::Consumed;
+
 /// Names an object at the boundary. Never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(pub u64);

@@ -4,17 +4,22 @@
 //! - [`process`]: state that a forked child does not share.
 //! - [`handles`]: what crosses the boundary instead of pointers. Use after close is an error.
 //! - [`call`]: a blocking call with a time limit, and the boundary that no panic crosses.
+//! - [`background`]: a call that goes on when whoever waits for it gives up.
 //! - [`operation`] and [`queue`]: calls that end later, with cancellation, and the queue their ends arrive in.
 //! - [`pump`]: a relayed byte stream between two bounded buffers, for hosts with an event loop.
+//! - [`stream`]: the same for hosts whose calls wait.
+//! - [`http`]: bodies of relayed requests in pieces, and answers that come later.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
 //! - [`errors`]: the one table of codes, names and texts.
 //!
 //! Nothing here knows a language, and nothing in a language knows tokio.
 #![allow(clippy::disallowed_methods)] // A host's threads wait in real time.
 
+pub mod background;
 pub mod call;
 pub mod errors;
 pub mod handles;
+pub mod http;
 pub mod log;
 pub mod operation;
 pub mod process;
@@ -22,8 +27,10 @@ pub mod pump;
 pub mod queue;
 pub mod runtime;
 mod signal;
+pub mod stream;
 #[cfg(feature = "test-hooks")]
 pub mod test_hooks;
+mod turns;
 
 pub use errors::{Code, Failure};
 

@@ -322,7 +322,7 @@ fn closed() -> Failure {
 }
 
 /// The SDK's error inside of that of a byte stream.
-fn to_core(error: io::Error) -> Error {
+pub(crate) fn to_core(error: io::Error) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(inner) => inner.clone(),
         None => Error::new(ErrorKind::ConnectionLost, "the stream failed").with_source(error),

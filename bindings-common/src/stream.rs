@@ -1,0 +1,107 @@
+//! A relayed byte stream for hosts whose calls wait.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hybridrelay::{ByteStream, Connection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+
+use crate::errors::{Failure, Result};
+use crate::pump::to_core;
+use crate::turns::Turns;
+
+/// A byte stream: one call reads while another writes.
+pub struct Stream {
+    connection: Connection,
+    reader: Turns<ReadHalf<ByteStream>>,
+    writer: Turns<WriteHalf<ByteStream>>,
+    /// Our direction has ended in good order.
+    shut: AtomicBool,
+}
+
+impl Stream {
+    /// Turns a connection into bytes, once.
+    ///
+    /// # Errors
+    ///
+    /// `STREAM_IN_USE` if it was converted before.
+    pub fn new(connection: Connection) -> Result<Self> {
+        let (reader, writer) = tokio::io::split(connection.clone().into_stream()?);
+        let (reader, writer) = (Turns::new(reader), Turns::new(writer));
+        Ok(Self { connection, reader, writer, shut: AtomicBool::new(false) })
+    }
+
+    /// Reads what has come, as far as it fits; 0 once the peer has closed its direction. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// `CONNECTION_LOST` after an abort, `CLOSED` behind [`close`](Self::close) and [`end`](Self::end).
+    pub async fn read(&self, mut buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        let reading = async { self.reader.turn().await.read_buf(&mut buffer).await.map_err(failed) };
+        self.reader.run(reading).await
+    }
+
+    /// Writes what the connection takes, at least one byte and at most 64 KiB; as fast as the peer reads. Cancel-safe: a cancelled call
+    /// has written nothing.
+    ///
+    /// # Errors
+    ///
+    /// `CLOSED` behind [`shutdown`](Self::shutdown), [`close`](Self::close) and [`end`](Self::end), `CONNECTION_LOST` after an abort.
+    pub async fn write(&self, data: &[u8]) -> Result<usize> {
+        let writing = async { self.writer.turn().await.write(data).await.map_err(failed) };
+        self.writer.run(writing).await
+    }
+
+    /// Waits until everything written has left. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub async fn flush(&self) -> Result<()> {
+        let flushing = async { self.writer.turn().await.flush().await.map_err(failed) };
+        self.writer.run(flushing).await
+    }
+
+    /// Closes our direction behind what was written; the peer's goes on. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub async fn shutdown(&self) -> Result<()> {
+        let shutting = async { self.writer.turn().await.shutdown().await.map_err(failed) };
+        self.writer.run(shutting).await?;
+        self.shut.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Closes both directions in good order. Whoever reads or writes at this moment fails. Cancel-safe: the next call goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::close`].
+    pub async fn close(&self) -> Result<()> {
+        self.reader.end();
+        self.writer.end();
+        self.connection.close().await?;
+        self.shut.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends both directions at once: the peer sees an error, and so does whoever waits.
+    pub fn abort(&self) {
+        self.connection.abort();
+    }
+
+    /// The host uses it no more: whoever waits fails, and unless our direction was closed, the peer sees an error.
+    pub fn end(&self) {
+        self.reader.end();
+        self.writer.end();
+        if !self.shut.load(Ordering::Acquire) {
+            self.connection.abort();
+        }
+    }
+}
+
+fn failed(error: std::io::Error) -> Failure {
+    Failure::Core(to_core(error))
+}
