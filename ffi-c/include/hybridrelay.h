@@ -105,7 +105,18 @@ typedef struct hr_operation {
 } hr_operation;
 
 /**
- * A sender that waits. Accepting or rejecting it uses it up: the handle is released by that, whatever comes of it.
+ * A body that is written piece by piece: of a response, from hr_responder_start, or of a request, from hr_outgoing_stream. One thread
+ * writes at a time.
+ */
+typedef struct hr_body_writer {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_body_writer;
+
+/**
+ * A sender that waits, or a request. The call that accepts, takes or rejects it uses it up.
  */
 typedef struct hr_incoming {
   /**
@@ -115,9 +126,56 @@ typedef struct hr_incoming {
 } hr_incoming;
 
 /**
- * What can be asked about a sender.
+ * A request that has come: its head, and its body, which is read as it comes.
+ */
+typedef struct hr_request {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_request;
+
+/**
+ * What answers one request. Answering uses it up: the handle is released by that, whatever comes of it.
+ */
+typedef struct hr_responder {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_responder;
+
+/**
+ * What can be asked about a sender or a request.
  */
 typedef uint32_t hr_incoming_field;
+
+/**
+ * A header of a message that is sent. Several may have the same name.
+ */
+typedef struct hr_header {
+  /**
+   * The name.
+   */
+  const char *name;
+  /**
+   * Its length, or HR_NTS.
+   */
+  size_t name_len;
+  /**
+   * The value; bytes beyond ASCII are passed on as they are. NULL is an empty one.
+   */
+  const char *value;
+  /**
+   * Its length, or HR_NTS.
+   */
+  size_t value_len;
+} hr_header;
+
+/**
+ * What has come. Tolerate numbers you do not know: release such an incoming, which refuses it.
+ */
+typedef uint32_t hr_kind;
 
 /**
  * Options for hr_listener_open and hr_sender_new. {0} stands for the defaults. One object serves any number of calls; a change
@@ -184,7 +242,7 @@ typedef struct hr_log_record {
 typedef uint32_t hr_option;
 
 /**
- * The end of an operation. Which of the three holds something follows from the operation; the others are all zero. What it holds is
+ * The end of an operation. Which of its parts hold something follows from the operation; the others are all zero. What it holds is
  * yours to release or free, `error` too.
  */
 typedef struct hr_completion {
@@ -209,13 +267,17 @@ typedef struct hr_completion {
    */
   struct hr_connection connection;
   /**
-   * Of a receive.
+   * Of a receive, and of a read of a body or a stream: then HR_MESSAGE_BINARY.
    */
   struct hr_message message;
   /**
    * More about a failure; NULL on success.
    */
   struct hr_error *error;
+  /**
+   * How many bytes a write has taken over; how many listeners have a one-way request; the status of a response.
+   */
+  uint64_t number;
 } hr_completion;
 
 /**
@@ -359,6 +421,16 @@ typedef struct hr_sender {
 #define HR_END 104
 
 /**
+ * A sender that wants a connection: accept it with hr_incoming_accept.
+ */
+#define HR_INCOMING_CONNECT 1
+
+/**
+ * An HTTP request: take it with hr_incoming_into_request.
+ */
+#define HR_INCOMING_REQUEST 2
+
+/**
  * The path behind the hybrid connection, percent-encoded as the sender wrote it; empty without one.
  */
 #define HR_INCOMING_PATH 1
@@ -374,7 +446,7 @@ typedef struct hr_sender {
 #define HR_INCOMING_REMOTE_ADDRESS 3
 
 /**
- * The sub-protocols that the sender offers, separated by ", ".
+ * The sub-protocols that a sender offers, separated by ", "; empty of a request.
  */
 #define HR_INCOMING_SUBPROTOCOLS 4
 
@@ -382,6 +454,16 @@ typedef struct hr_sender {
  * The id under which relay and sender know the attempt.
  */
 #define HR_INCOMING_TRACKING_ID 5
+
+/**
+ * The method of a request; empty of a sender.
+ */
+#define HR_INCOMING_METHOD 6
+
+/**
+ * Where the listener is mounted: a slash and the hybrid connection's name. In front of the path it is what the sender asked for.
+ */
+#define HR_INCOMING_MOUNT 7
 
 /**
  * The first connection is being made.
@@ -676,7 +758,228 @@ void hr_error_free(struct hr_error *error);
 const char *hr_code_name(hr_code code);
 
 /**
- * Copies what is known about a sender into a buffer, with a NUL behind it. `len`, unless it is NULL, gets the length without the NUL,
+ * Writes a part of a body, as fast as the other side reads. Of a response, the first 64 KiB are held back until hr_body_flush, more data or
+ * hr_body_finish. Answers to HEAD, and those with status 204 or 304, have no body: what is written is dropped.
+ *
+ * `written`, unless it is NULL, gets how many bytes were taken over, also if the call fails or times out: go on behind them.
+ * HR_CONNECTION_LOST if the other side has gone, or has ended the exchange without the whole body. HR_CLOSED behind hr_body_finish.
+ */
+hr_code hr_body_write(struct hr_body_writer body,
+                      const uint8_t *data,
+                      size_t len,
+                      uint32_t timeout_ms,
+                      size_t *written,
+                      struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's `number` is how many bytes were taken over. The data is copied. One that is cancelled or fails may
+ * have written a part.
+ */
+hr_code hr_body_write_submit(struct hr_body_writer body,
+                             const uint8_t *data,
+                             size_t len,
+                             struct hr_queue queue,
+                             uint64_t tag,
+                             struct hr_operation *operation,
+                             struct hr_error **error);
+
+/**
+ * Sends what was written so far, the head of a response included, and waits until it has left. From then on every part of the body of a
+ * response leaves at once.
+ */
+hr_code hr_body_flush(struct hr_body_writer body,
+                      uint32_t timeout_ms,
+                      struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_body_flush_submit(struct hr_body_writer body,
+                             struct hr_queue queue,
+                             uint64_t tag,
+                             struct hr_operation *operation,
+                             struct hr_error **error);
+
+/**
+ * Ends a body in good order, and waits until that has left. A call that times out leaves it going on: the next one waits for the same
+ * end. Release the body all the same.
+ */
+hr_code hr_body_finish(struct hr_body_writer body,
+                       uint32_t timeout_ms,
+                       struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_body_finish_submit(struct hr_body_writer body,
+                              struct hr_queue queue,
+                              uint64_t tag,
+                              struct hr_operation *operation,
+                              struct hr_error **error);
+
+/**
+ * Releases a body. One that was not finished is broken off: the other side sees an error, or of a response of which nothing was sent yet
+ * the status 500. Whoever waits in a call for it gets HR_CLOSED.
+ */
+hr_code hr_body_release(struct hr_body_writer body,
+                        struct hr_error **error);
+
+/**
+ * Takes a request on: makes its head and body one object, and its answer another, which may go to different threads. The incoming is used
+ * up. Release the request with hr_request_release, and answer with hr_responder_send or hr_responder_start.
+ */
+hr_code hr_incoming_into_request(struct hr_incoming incoming,
+                                 struct hr_request *request,
+                                 struct hr_responder *responder,
+                                 struct hr_error **error);
+
+/**
+ * Copies what is known about a request, in the manner of hr_incoming_get.
+ */
+hr_code hr_request_get(struct hr_request request,
+                       hr_incoming_field field,
+                       char *buffer,
+                       size_t capacity,
+                       size_t *len,
+                       struct hr_error **error);
+
+/**
+ * Copies a header of a request, in the manner of hr_incoming_get; several values are joined by ", ". HR_END if there is none.
+ */
+hr_code hr_request_header(struct hr_request request,
+                          const char *name,
+                          size_t name_len,
+                          char *buffer,
+                          size_t capacity,
+                          size_t *len,
+                          struct hr_error **error);
+
+/**
+ * Copies name and value of the header at an index from 0 on, each in the manner of hr_incoming_get. Names are in lower case; several headers
+ * of one name are several. HR_END behind the last.
+ */
+hr_code hr_request_header_at(struct hr_request request,
+                             size_t index,
+                             char *name,
+                             size_t name_capacity,
+                             size_t *name_len,
+                             char *value,
+                             size_t value_capacity,
+                             size_t *value_len,
+                             struct hr_error **error);
+
+/**
+ * Whether nobody waits for the answer: the sender was told that the request is handed over. It may be answered all the same, but need
+ * not be: releasing the responder is enough.
+ */
+hr_code hr_request_is_one_way(struct hr_request request,
+                              bool *is_one_way,
+                              struct hr_error **error);
+
+/**
+ * Reads of a request's body what has come: at least one byte, at most `capacity`; `len` gets how many. What is not read slows the sender
+ * down and costs no memory. HR_END at the end, HR_CONNECTION_LOST if the sender broke it off.
+ */
+hr_code hr_request_read(struct hr_request request,
+                        uint8_t *buffer,
+                        size_t capacity,
+                        size_t *len,
+                        uint32_t timeout_ms,
+                        struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's message holds the bytes, at most `max` and at most 64 KiB.
+ */
+hr_code hr_request_read_submit(struct hr_request request,
+                               size_t max,
+                               struct hr_queue queue,
+                               uint64_t tag,
+                               struct hr_operation *operation,
+                               struct hr_error **error);
+
+/**
+ * Waits until the sender of a request has gone, so that nobody waits for the answer any more: HR_OK then, HR_END if the request was
+ * answered before. While a long body is not read, it may not be seen that the sender has gone; Azure Relay does not tell of short requests.
+ */
+hr_code hr_request_wait_gone(struct hr_request request,
+                             uint32_t timeout_ms,
+                             struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_request_wait_gone_submit(struct hr_request request,
+                                    struct hr_queue queue,
+                                    uint64_t tag,
+                                    struct hr_operation *operation,
+                                    struct hr_error **error);
+
+/**
+ * Releases a request: of its body nothing more is read, and whoever waits for it in a call gets HR_CLOSED. Its answer is another object.
+ */
+hr_code hr_request_release(struct hr_request request,
+                           struct hr_error **error);
+
+/**
+ * Answers a request: status from 200 to 999, reason (NULL for the usual one), headers, and the whole body. Headers of the connection,
+ * such as Content-Length, are written by the relay and ignored here. Returns when everything has left, which a slow sender delays.
+ *
+ * Uses the responder up, unless an argument is not usable. A call that times out has given the answer up, which the sender sees as 500 or as
+ * a broken response: where that matters, use hr_responder_start. HR_CONNECTION_LOST if the sender has gone.
+ */
+hr_code hr_responder_send(struct hr_responder responder,
+                          uint16_t status,
+                          const char *reason,
+                          size_t reason_len,
+                          const struct hr_header *headers,
+                          size_t headers_count,
+                          const uint8_t *body,
+                          size_t body_len,
+                          uint32_t timeout_ms,
+                          struct hr_error **error);
+
+/**
+ * The same for a queue. Everything is copied.
+ */
+hr_code hr_responder_send_submit(struct hr_responder responder,
+                                 uint16_t status,
+                                 const char *reason,
+                                 size_t reason_len,
+                                 const struct hr_header *headers,
+                                 size_t headers_count,
+                                 const uint8_t *body,
+                                 size_t body_len,
+                                 struct hr_queue queue,
+                                 uint64_t tag,
+                                 struct hr_operation *operation,
+                                 struct hr_error **error);
+
+/**
+ * Begins an answer whose body is written with hr_body_write. Never waits. Status, reason and headers are as for hr_responder_send. Uses the
+ * responder up, unless an argument is not usable. Release the body with hr_body_release.
+ */
+hr_code hr_responder_start(struct hr_responder responder,
+                           uint16_t status,
+                           const char *reason,
+                           size_t reason_len,
+                           const struct hr_header *headers,
+                           size_t headers_count,
+                           struct hr_body_writer *body,
+                           struct hr_error **error);
+
+/**
+ * Releases a responder that was not used: the sender is answered 500, unless the request is one-way.
+ */
+hr_code hr_responder_release(struct hr_responder responder,
+                             struct hr_error **error);
+
+/**
+ * Tells what has come: HR_INCOMING_CONNECT or HR_INCOMING_REQUEST.
+ */
+hr_code hr_incoming_kind(struct hr_incoming incoming, hr_kind *kind, struct hr_error **error);
+
+/**
+ * Copies what is known about a sender or a request into a buffer, with a NUL behind it. `len`, unless it is NULL, gets the length without the NUL,
  * also if the buffer is too small (HR_INVALID_ARGUMENT). A buffer of NULL with a capacity of 0 only asks for the length.
  */
 hr_code hr_incoming_get(struct hr_incoming incoming,
@@ -687,8 +990,8 @@ hr_code hr_incoming_get(struct hr_incoming incoming,
                         struct hr_error **error);
 
 /**
- * Copies a header of the sender's handshake, in the manner of hr_incoming_get; several values are joined by ", ". HR_END if there is
- * none.
+ * Copies a header of a sender's handshake or of a request, in the manner of hr_incoming_get; several values are joined by ", ". HR_END if
+ * there is none.
  */
 hr_code hr_incoming_header(struct hr_incoming incoming,
                            const char *name,
@@ -699,9 +1002,24 @@ hr_code hr_incoming_header(struct hr_incoming incoming,
                            struct hr_error **error);
 
 /**
+ * Copies name and value of the header at an index from 0 on, each in the manner of hr_incoming_get. Names are in lower case; several headers
+ * of one name are several. HR_END behind the last.
+ */
+hr_code hr_incoming_header_at(struct hr_incoming incoming,
+                              size_t index,
+                              char *name,
+                              size_t name_capacity,
+                              size_t *name_len,
+                              char *value,
+                              size_t value_capacity,
+                              size_t *value_len,
+                              struct hr_error **error);
+
+/**
  * Accepts a sender: dials to it. `subprotocol` is one that it offers, or NULL for the first of the listener's options that it does.
  *
- * A call that times out has given the sender up.
+ * The handle is used up by success and by failure. A call that times out leaves both: the dial goes on, and the next call on the same handle
+ * gets the connection; releasing the handle gives the sender up.
  */
 hr_code hr_incoming_accept(struct hr_incoming incoming,
                            const char *subprotocol,
@@ -711,7 +1029,7 @@ hr_code hr_incoming_accept(struct hr_incoming incoming,
                            struct hr_error **error);
 
 /**
- * The same for a queue: the completion holds the connection.
+ * The same for a queue: the completion holds the connection. After a cancel the handle is as after a time limit.
  */
 hr_code hr_incoming_accept_submit(struct hr_incoming incoming,
                                   const char *subprotocol,
@@ -722,7 +1040,7 @@ hr_code hr_incoming_accept_submit(struct hr_incoming incoming,
                                   struct hr_error **error);
 
 /**
- * Refuses a sender with a status from 200 to 999 and a reason, which it sees in its error.
+ * Refuses a sender, or answers a request, with a status from 200 to 999 and a reason. A sender sees them in its error.
  */
 hr_code hr_incoming_reject(struct hr_incoming incoming,
                            uint16_t status,
@@ -732,7 +1050,7 @@ hr_code hr_incoming_reject(struct hr_incoming incoming,
                            struct hr_error **error);
 
 /**
- * Releases a sender that was not answered: it is refused with 503.
+ * Releases what was not answered: a sender is refused with 503, a request with 501.
  */
 hr_code hr_incoming_release(struct hr_incoming incoming, struct hr_error **error);
 
@@ -752,10 +1070,11 @@ hr_code hr_listener_open(const char *connection_string,
                          struct hr_error **error);
 
 /**
- * Waits for a sender. HTTP requests are answered 501 by the library.
+ * Waits for a sender, or for a sender's HTTP request: see hr_incoming_kind.
  *
- * HR_END after hr_listener_close. A final failure is told once, then HR_END. Accept it with hr_incoming_accept, or refuse it with
- * hr_incoming_reject; one that is released unanswered is refused with 503.
+ * HR_END after hr_listener_close. A final failure is told once, then HR_END. Accept a sender with hr_incoming_accept, take a request with
+ * hr_incoming_into_request, or refuse either with hr_incoming_reject; a sender that is released unanswered is refused with 503, a request
+ * with 501.
  */
 hr_code hr_listener_accept(struct hr_listener listener,
                            uint32_t timeout_ms,
@@ -763,7 +1082,7 @@ hr_code hr_listener_accept(struct hr_listener listener,
                            struct hr_error **error);
 
 /**
- * The same for a queue: the completion holds the sender.
+ * The same for a queue: the completion holds the sender or the request.
  */
 hr_code hr_listener_accept_submit(struct hr_listener listener,
                                   struct hr_queue queue,

@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::future::Future;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use hybridrelay_bindings_common::call;
@@ -91,6 +92,20 @@ pub(crate) unsafe fn bytes<'a>(name: &str, data: *const u8, len: usize) -> Resul
     }
 }
 
+/// A buffer of C's for what is read, which must have room: an end would look the same.
+///
+/// # Safety
+///
+/// `buffer` is NULL, or `capacity` bytes of it may be written for `'a`.
+pub(crate) unsafe fn room<'a>(buffer: *mut u8, capacity: usize) -> Result<&'a mut [MaybeUninit<u8>]> {
+    match (buffer.is_null(), capacity) {
+        (true, _) => Err(Failure::invalid("buffer is NULL")),
+        (false, 0) => Err(Failure::invalid("the buffer has no room: nothing can be read into it")),
+        // SAFETY: as the caller says; it need not hold anything.
+        (false, _) => Ok(unsafe { std::slice::from_raw_parts_mut(buffer.cast(), capacity) }),
+    }
+}
+
 /// Where a result goes.
 pub(crate) struct Out<T>(*mut T);
 
@@ -109,12 +124,18 @@ impl<T> Out<T> {
     }
 }
 
-/// Copies a text with a NUL behind it, as far as there is room, and tells its length without the NUL.
+/// Copies a text, or bytes, with a NUL behind it, as far as there is room, and tells its length without the NUL.
 ///
 /// # Safety
 ///
 /// `buffer` is NULL or `capacity` bytes of it may be written; `len` is NULL or may be written.
-pub(crate) unsafe fn copy_out(value: &str, buffer: *mut c_char, capacity: usize, len: *mut usize) -> Result<()> {
+pub(crate) unsafe fn copy_out(
+    value: impl AsRef<[u8]>,
+    buffer: *mut c_char,
+    capacity: usize,
+    len: *mut usize,
+) -> Result<()> {
+    let value = value.as_ref();
     if !len.is_null() {
         // SAFETY: as the caller says.
         unsafe { len.write(value.len()) };

@@ -1,24 +1,32 @@
-//! Senders that wait to be accepted.
+//! What a listener gets: senders that wait to be accepted, and requests that wait for their answer.
 
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use hybridrelay_bindings_common::core::{Connection, IncomingConnect};
+use hybridrelay_bindings_common::background::Background;
+use hybridrelay_bindings_common::core::{Connection, IncomingConnect, IncomingRequest};
 use hybridrelay_bindings_common::errors::Result;
-use hybridrelay_bindings_common::handles::{Handle, Table};
-use hybridrelay_bindings_common::{Code, Failure, operation};
+use hybridrelay_bindings_common::handles::{Consumed, Handle};
+use hybridrelay_bindings_common::http::HeaderMap;
+use hybridrelay_bindings_common::{Failure, call, operation};
 
-use crate::boundary::{Out, copy_out, required, run, text, wait};
+use crate::boundary::{Out, copy_out, limit, required, run, text, wait};
 use crate::connection::{self, hr_connection};
 use crate::error::{hr_code, hr_error};
+use crate::http_head::{HeaderOut, at, joined};
+use crate::http_incoming::{field_of, response_of};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
-/// `None` once it was answered, for whoever looked it up before.
-pub(crate) type Waiting = Arc<Mutex<Option<IncomingConnect>>>;
+pub(crate) static INCOMING: Consumed<Waiting> = Consumed::new(3, "an incoming sender or request");
 
-pub(crate) static INCOMING: Table<Waiting> = Table::new(3, "an incoming sender");
+/// What waits for the program.
+pub(crate) enum Waiting {
+    Connect(IncomingConnect),
+    /// A sender that is being accepted, by calls that may give up and come again.
+    Joining(Background<Connection>),
+    Request(IncomingRequest),
+}
 
-/// A sender that waits. Accepting or rejecting it uses it up: the handle is released by that, whatever comes of it.
+/// A sender that waits, or a request. The call that accepts, takes or rejects it uses it up.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct hr_incoming {
@@ -26,7 +34,15 @@ pub struct hr_incoming {
     pub id: u64,
 }
 
-/// What can be asked about a sender.
+/// What has come. Tolerate numbers you do not know: release such an incoming, which refuses it.
+pub type hr_kind = u32;
+
+/// A sender that wants a connection: accept it with hr_incoming_accept.
+pub const HR_INCOMING_CONNECT: hr_kind = 1;
+/// An HTTP request: take it with hr_incoming_into_request.
+pub const HR_INCOMING_REQUEST: hr_kind = 2;
+
+/// What can be asked about a sender or a request.
 pub type hr_incoming_field = u32;
 
 /// The path behind the hybrid connection, percent-encoded as the sender wrote it; empty without one.
@@ -35,33 +51,59 @@ pub const HR_INCOMING_PATH: hr_incoming_field = 1;
 pub const HR_INCOMING_QUERY: hr_incoming_field = 2;
 /// The sender's address and port as the relay saw them; empty if the relay does not tell.
 pub const HR_INCOMING_REMOTE_ADDRESS: hr_incoming_field = 3;
-/// The sub-protocols that the sender offers, separated by ", ".
+/// The sub-protocols that a sender offers, separated by ", "; empty of a request.
 pub const HR_INCOMING_SUBPROTOCOLS: hr_incoming_field = 4;
 /// The id under which relay and sender know the attempt.
 pub const HR_INCOMING_TRACKING_ID: hr_incoming_field = 5;
+/// The method of a request; empty of a sender.
+pub const HR_INCOMING_METHOD: hr_incoming_field = 6;
+/// Where the listener is mounted: a slash and the hybrid connection's name. In front of the path it is what the sender asked for.
+pub const HR_INCOMING_MOUNT: hr_incoming_field = 7;
 
-pub(crate) fn insert(connect: IncomingConnect) -> Result<hr_incoming> {
-    Ok(hr_incoming { id: INCOMING.insert(Arc::new(Mutex::new(Some(connect))))?.0 })
+pub(crate) fn insert(waiting: Waiting) -> Result<hr_incoming> {
+    Ok(hr_incoming { id: INCOMING.insert(waiting)?.0 })
 }
 
-fn take(incoming: hr_incoming) -> Result<IncomingConnect> {
-    let waiting = INCOMING.remove(Handle(incoming.id))?;
-    let connect = waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-    connect.ok_or_else(answered)
+/// A request, taken for good. Anything else stays where it is.
+pub(crate) fn take_request(incoming: hr_incoming) -> Result<IncomingRequest> {
+    let handle = Handle(incoming.id);
+    let taken = INCOMING.change(handle, |waiting| match waiting {
+        Waiting::Request(request) => (None, Ok(request)),
+        other => (Some(other), Err(Failure::invalid("the incoming is no request: accept it with hr_incoming_accept"))),
+    })??;
+    // Only the handle is left.
+    let _ = INCOMING.take(handle);
+    Ok(taken)
 }
 
-fn answered() -> Failure {
-    Failure::new(Code::INVALID_HANDLE, "the sender was answered already")
+pub(crate) fn unknown_field(field: hr_incoming_field) -> Failure {
+    Failure::invalid(format!("{field} is nothing that is known about a sender or a request"))
 }
 
-/// Looks at a sender that waits.
-fn with<T>(incoming: hr_incoming, look: impl FnOnce(&IncomingConnect) -> Result<T>) -> Result<T> {
-    let waiting = INCOMING.get(Handle(incoming.id))?;
-    let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    look(waiting.as_ref().ok_or_else(answered)?)
+fn being_accepted() -> Failure {
+    Failure::invalid("the sender is being accepted: wait for that with hr_incoming_accept, or release it")
 }
 
-/// Copies what is known about a sender into a buffer, with a NUL behind it. `len`, unless it is NULL, gets the length without the NUL,
+/// Tells what has come: HR_INCOMING_CONNECT or HR_INCOMING_REQUEST.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_incoming_kind(
+    incoming: hr_incoming,
+    kind: *mut hr_kind,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let out = Out::new("kind", kind)?;
+            out.set(INCOMING.with(Handle(incoming.id), |waiting| match waiting {
+                Waiting::Connect(_) | Waiting::Joining(_) => HR_INCOMING_CONNECT,
+                Waiting::Request(_) => HR_INCOMING_REQUEST,
+            })?);
+            Ok(())
+        })
+    }
+}
+
+/// Copies what is known about a sender or a request into a buffer, with a NUL behind it. `len`, unless it is NULL, gets the length without the NUL,
 /// also if the buffer is too small (HR_INVALID_ARGUMENT). A buffer of NULL with a capacity of 0 only asks for the length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_get(
@@ -74,25 +116,40 @@ pub unsafe extern "C" fn hr_incoming_get(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let value = with(incoming, |connect| {
-                Ok(match field {
-                    HR_INCOMING_PATH => connect.path().to_owned(),
-                    HR_INCOMING_QUERY => connect.query().unwrap_or_default().to_owned(),
-                    HR_INCOMING_REMOTE_ADDRESS => {
-                        connect.remote_addr().map(|address| address.to_string()).unwrap_or_default()
-                    }
-                    HR_INCOMING_SUBPROTOCOLS => connect.subprotocols().collect::<Vec<_>>().join(", "),
-                    HR_INCOMING_TRACKING_ID => connect.tracking_id().to_owned(),
-                    other => return Err(Failure::invalid(format!("{other} is nothing that is known about a sender"))),
-                })
-            })?;
+            let value = INCOMING.with(Handle(incoming.id), |waiting| match waiting {
+                Waiting::Connect(connect) => connect_field(connect, field),
+                Waiting::Request(request) => field_of(request, field),
+                Waiting::Joining(_) => Err(being_accepted()),
+            })??;
             copy_out(&value, buffer, capacity, len)
         })
     }
 }
 
-/// Copies a header of the sender's handshake, in the manner of hr_incoming_get; several values are joined by ", ". HR_END if there is
-/// none.
+fn connect_field(connect: &IncomingConnect, field: hr_incoming_field) -> Result<String> {
+    Ok(match field {
+        HR_INCOMING_PATH => connect.path().to_owned(),
+        HR_INCOMING_QUERY => connect.query().unwrap_or_default().to_owned(),
+        HR_INCOMING_REMOTE_ADDRESS => connect.remote_addr().map(|address| address.to_string()).unwrap_or_default(),
+        HR_INCOMING_SUBPROTOCOLS => connect.subprotocols().collect::<Vec<_>>().join(", "),
+        HR_INCOMING_TRACKING_ID => connect.tracking_id().to_owned(),
+        HR_INCOMING_METHOD => String::new(),
+        HR_INCOMING_MOUNT => connect.mount(),
+        other => return Err(unknown_field(other)),
+    })
+}
+
+/// Looks at the headers.
+fn with_headers<T>(incoming: hr_incoming, look: impl FnOnce(&HeaderMap) -> Result<T>) -> Result<T> {
+    INCOMING.with(Handle(incoming.id), |waiting| match waiting {
+        Waiting::Connect(connect) => look(connect.headers()),
+        Waiting::Request(request) => look(request.headers()),
+        Waiting::Joining(_) => Err(being_accepted()),
+    })?
+}
+
+/// Copies a header of a sender's handshake or of a request, in the manner of hr_incoming_get; several values are joined by ", ". HR_END if
+/// there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_header(
     incoming: hr_incoming,
@@ -106,20 +163,37 @@ pub unsafe extern "C" fn hr_incoming_header(
     unsafe {
         run(error, || {
             let name = required("name", name, name_len)?;
-            let value = with(incoming, |connect| {
-                let values = connect.headers().get_all(name).iter();
-                let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-                let none = || Failure::new(Code::END, format!("the sender has no header {name:?}"));
-                if values.is_empty() { Err(none()) } else { Ok(values.join(", ")) }
-            })?;
-            copy_out(&value, buffer, capacity, len)
+            copy_out(with_headers(incoming, |headers| joined(headers, name))?, buffer, capacity, len)
+        })
+    }
+}
+
+/// Copies name and value of the header at an index from 0 on, each in the manner of hr_incoming_get. Names are in lower case; several headers
+/// of one name are several. HR_END behind the last.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_incoming_header_at(
+    incoming: hr_incoming,
+    index: usize,
+    name: *mut c_char,
+    name_capacity: usize,
+    name_len: *mut usize,
+    value: *mut c_char,
+    value_capacity: usize,
+    value_len: *mut usize,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let header = with_headers(incoming, |headers| at(headers, index))?;
+            HeaderOut { name, name_capacity, name_len, value, value_capacity, value_len }.copy(header)
         })
     }
 }
 
 /// Accepts a sender: dials to it. `subprotocol` is one that it offers, or NULL for the first of the listener's options that it does.
 ///
-/// A call that times out has given the sender up.
+/// The handle is used up by success and by failure. A call that times out leaves both: the dial goes on, and the next call on the same handle
+/// gets the connection; releasing the handle gives the sender up.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_accept(
     incoming: hr_incoming,
@@ -132,15 +206,15 @@ pub unsafe extern "C" fn hr_incoming_accept(
     unsafe {
         run(error, || {
             let out = Out::new("connection", connection)?;
-            let subprotocol = text("subprotocol", subprotocol, subprotocol_len)?.map(str::to_owned);
-            let connection = wait(accept(take(incoming)?, subprotocol), timeout_ms)?;
-            out.set(connection::insert(connection)?);
+            let joining = join(incoming, text("subprotocol", subprotocol, subprotocol_len)?)?;
+            let joined = call::block_on(joining.outcome(), limit(timeout_ms))?;
+            out.set(connection::insert(joined_of(incoming, joined)?)?);
             Ok(())
         })
     }
 }
 
-/// The same for a queue: the completion holds the connection.
+/// The same for a queue: the completion holds the connection. After a cancel the handle is as after a time limit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_accept_submit(
     incoming: hr_incoming,
@@ -153,17 +227,28 @@ pub unsafe extern "C" fn hr_incoming_accept_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let subprotocol = text("subprotocol", subprotocol, subprotocol_len)?.map(str::to_owned);
             let queue = queue_of(queue)?;
-            let connect = take(incoming)?;
-            let future = async move {
-                let connection = accept(connect, subprotocol).await?;
-                connection::insert(connection).map(Value::Connection)
-            };
+            let joining = join(incoming, text("subprotocol", subprotocol, subprotocol_len)?)?;
+            let future = async move { joined_of(incoming, joining.outcome().await).map(Value::Connection) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })
     }
+}
+
+/// Begins to accept a sender, or goes on with it.
+fn join(incoming: hr_incoming, subprotocol: Option<&str>) -> Result<Background<Connection>> {
+    INCOMING.change(Handle(incoming.id), |waiting| match waiting {
+        Waiting::Connect(connect) => {
+            let joining = Background::start(accept(connect, subprotocol.map(str::to_owned)));
+            (joining.as_ref().ok().cloned().map(Waiting::Joining), joining)
+        }
+        Waiting::Joining(joining) => (Some(Waiting::Joining(joining.clone())), Ok(joining)),
+        request @ Waiting::Request(_) => {
+            let text = "the incoming is a request: take it with hr_incoming_into_request";
+            (Some(request), Err(Failure::invalid(text)))
+        }
+    })?
 }
 
 async fn accept(connect: IncomingConnect, subprotocol: Option<String>) -> Result<Connection> {
@@ -172,7 +257,13 @@ async fn accept(connect: IncomingConnect, subprotocol: Option<String>) -> Result
     Ok(accepting.await?)
 }
 
-/// Refuses a sender with a status from 200 to 999 and a reason, which it sees in its error.
+/// Of all who wait for one sender, the first gets it.
+fn joined_of(incoming: hr_incoming, joined: Result<Connection>) -> Result<Connection> {
+    INCOMING.take(Handle(incoming.id))?;
+    joined
+}
+
+/// Refuses a sender, or answers a request, with a status from 200 to 999 and a reason. A sender sees them in its error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_reject(
     incoming: hr_incoming,
@@ -184,14 +275,21 @@ pub unsafe extern "C" fn hr_incoming_reject(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let reason = text("reason", reason, reason_len)?.unwrap_or_default();
-            wait(take(incoming)?.reject(status, reason), timeout_ms)
+            let reason = text("reason", reason, reason_len)?;
+            match INCOMING.take(Handle(incoming.id))? {
+                Waiting::Connect(connect) => wait(connect.reject(status, reason.unwrap_or_default()), timeout_ms),
+                Waiting::Request(request) => {
+                    let answer = response_of(status, reason, HeaderMap::new())?;
+                    wait(request.into_parts().1.send(answer), timeout_ms)
+                }
+                Waiting::Joining(_) => Err(Failure::invalid("the sender was being accepted: it is given up instead")),
+            }
         })
     }
 }
 
-/// Releases a sender that was not answered: it is refused with 503.
+/// Releases what was not answered: a sender is refused with 503, a request with 501.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_release(incoming: hr_incoming, error: *mut *mut hr_error) -> hr_code {
-    unsafe { run(error, || take(incoming).map(drop)) }
+    unsafe { run(error, || INCOMING.take(Handle(incoming.id)).map(drop)) }
 }

@@ -9,6 +9,9 @@
 mod boundary;
 mod connection;
 mod error;
+mod http_body;
+mod http_head;
+mod http_incoming;
 mod incoming;
 mod listener;
 mod local;
@@ -23,6 +26,9 @@ mod version;
 
 pub use connection::*;
 pub use error::*;
+pub use http_body::*;
+pub use http_head::*;
+pub use http_incoming::*;
 pub use incoming::*;
 pub use listener::*;
 pub use local::*;

@@ -10,7 +10,7 @@ use hybridrelay_bindings_common::{Code, Failure, operation};
 
 use crate::boundary::{Out, run, text, wait};
 use crate::error::{HR_OK, hr_code, hr_error};
-use crate::incoming::{self, hr_incoming};
+use crate::incoming::{self, Waiting, hr_incoming};
 use crate::options::{Options, hr_options};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
@@ -76,10 +76,11 @@ pub(crate) fn target(connection_string: Option<&str>) -> hybridrelay_bindings_co
     connection_string.map_or_else(Target::from_environment, Target::from)
 }
 
-/// Waits for a sender. HTTP requests are answered 501 by the library.
+/// Waits for a sender, or for a sender's HTTP request: see hr_incoming_kind.
 ///
-/// HR_END after hr_listener_close. A final failure is told once, then HR_END. Accept it with hr_incoming_accept, or refuse it with
-/// hr_incoming_reject; one that is released unanswered is refused with 503.
+/// HR_END after hr_listener_close. A final failure is told once, then HR_END. Accept a sender with hr_incoming_accept, take a request with
+/// hr_incoming_into_request, or refuse either with hr_incoming_reject; a sender that is released unanswered is refused with 503, a request
+/// with 501.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_listener_accept(
     listener: hr_listener,
@@ -91,13 +92,13 @@ pub unsafe extern "C" fn hr_listener_accept(
         run(error, || {
             let out = Out::new("incoming", incoming)?;
             let object = LISTENERS.get(Handle(listener.id))?;
-            out.set(wait(next(object.listener), timeout_ms)?);
+            out.set(incoming::insert(wait(next(object.listener), timeout_ms)?)?);
             Ok(())
         })
     }
 }
 
-/// The same for a queue: the completion holds the sender.
+/// The same for a queue: the completion holds the sender or the request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_listener_accept_submit(
     listener: hr_listener,
@@ -117,12 +118,13 @@ pub unsafe extern "C" fn hr_listener_accept_submit(
     }
 }
 
-/// The next sender. Cancel-safe: what came and was not handed over stays with the listener.
-async fn next(listener: Listener) -> Result<hr_incoming> {
+/// The next sender or request. Cancel-safe: what came and was not handed over stays with the listener.
+async fn next(listener: Listener) -> Result<Waiting> {
     loop {
         match listener.accept().await? {
-            Some(Incoming::Connect(connect)) => return incoming::insert(connect),
-            // Dropped, which answers 501.
+            Some(Incoming::Connect(connect)) => return Ok(Waiting::Connect(connect)),
+            Some(Incoming::Request(request)) => return Ok(Waiting::Request(request)),
+            // Dropped, which refuses it.
             Some(_) => {}
             None => return Err(Failure::new(Code::END, "the listener was closed")),
         }

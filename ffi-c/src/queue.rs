@@ -1,16 +1,16 @@
 //! Completion queues, for programs with an event loop.
 
-use hybridrelay_bindings_common::Failure;
-use hybridrelay_bindings_common::core::Message;
+use bytes::Bytes;
+use hybridrelay_bindings_common::core::{Connection, Message};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::operation::{self, OperationId};
 use hybridrelay_bindings_common::queue::Queue;
 
 use crate::boundary::{Out, limit, run};
-use crate::connection::{hr_connection, hr_message};
+use crate::connection::{self, hr_connection, hr_message};
 use crate::error::{code_of, hr_code, hr_error};
-use crate::incoming::hr_incoming;
+use crate::incoming::{self, Waiting, hr_incoming};
 
 pub(crate) static QUEUES: Table<Queue<Value>> = Table::new(6, "a queue");
 
@@ -30,7 +30,7 @@ pub struct hr_operation {
     pub id: u64,
 }
 
-/// The end of an operation. Which of the three holds something follows from the operation; the others are all zero. What it holds is
+/// The end of an operation. Which of its parts hold something follows from the operation; the others are all zero. What it holds is
 /// yours to release or free, `error` too.
 #[repr(C)]
 #[derive(Debug)]
@@ -45,29 +45,35 @@ pub struct hr_completion {
     pub incoming: hr_incoming,
     /// Of a connect, and of an accept of a sender.
     pub connection: hr_connection,
-    /// Of a receive.
+    /// Of a receive, and of a read of a body or a stream: then HR_MESSAGE_BINARY.
     pub message: hr_message,
     /// More about a failure; NULL on success.
     pub error: *mut hr_error,
+    /// How many bytes a write has taken over; how many listeners have a one-way request; the status of a response.
+    pub number: u64,
 }
 
-/// What an operation brings.
-#[derive(Debug)]
+/// What an operation brings. It gets its handle when the program takes it out of the queue, so what nobody takes is released by itself.
 pub(crate) enum Value {
     None,
-    Incoming(hr_incoming),
-    Connection(hr_connection),
+    Incoming(Waiting),
+    Connection(Connection),
     Message(Message),
+    Bytes(Bytes),
+    Number(u64),
 }
 
-/// What nobody takes out of a queue any more is released.
-impl Value {
-    fn release(self) {
-        match self {
-            Self::Incoming(incoming) => drop(crate::incoming::INCOMING.remove(Handle(incoming.id))),
-            Self::Connection(connection) => drop(crate::connection::CONNECTIONS.remove(Handle(connection.id))),
-            Self::None | Self::Message(_) => {}
+impl hr_completion {
+    fn hold(&mut self, value: Value) -> Result<()> {
+        match value {
+            Value::None => {}
+            Value::Incoming(waiting) => self.incoming = incoming::insert(waiting)?,
+            Value::Connection(connection) => self.connection = connection::insert(connection)?,
+            Value::Message(message) => self.message = hr_message::new(message),
+            Value::Bytes(bytes) => self.message = hr_message::new(Message::from(bytes)),
+            Value::Number(number) => self.number = number,
         }
+        Ok(())
     }
 }
 
@@ -121,13 +127,11 @@ pub unsafe extern "C" fn hr_queue_next(
                 connection: hr_connection { id: 0 },
                 message: hr_message::none(),
                 error: std::ptr::null_mut(),
+                number: 0,
             };
-            match ended.result {
-                Ok(Value::None) => {}
-                Ok(Value::Incoming(incoming)) => completion.incoming = incoming,
-                Ok(Value::Connection(connection)) => completion.connection = connection,
-                Ok(Value::Message(message)) => completion.message = hr_message::new(message),
-                Err(failure) => completion.error = hr_error::boxed(failure),
+            if let Err(failure) = ended.result.and_then(|value| completion.hold(value)) {
+                completion.code = failure.code().0;
+                completion.error = hr_error::boxed(failure);
             }
             out.set(completion);
             Ok(())
@@ -161,9 +165,7 @@ pub unsafe extern "C" fn hr_queue_release(queue: hr_queue, error: *mut *mut hr_e
         run(error, || {
             let queue = QUEUES.remove(Handle(queue.id))?;
             queue.close();
-            while let Ok(left) = queue.next(Some(std::time::Duration::ZERO)) {
-                left.result.map(Value::release).unwrap_or_else(|failure: Failure| drop(failure));
-            }
+            while queue.next(Some(std::time::Duration::ZERO)).is_ok() {}
             Ok(())
         })
     }

@@ -88,7 +88,7 @@ pub unsafe extern "C" fn hr_sender_connect_submit(
             let path = text("path", path, path_len)?;
             let connect = connect(sender, path, text("subprotocols", subprotocols, subprotocols_len)?)?;
             let queue = queue_of(queue)?;
-            let future = async move { connection::insert(connect.open().await?).map(Value::Connection) };
+            let future = async move { Ok(Value::Connection(connect.open().await?)) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })

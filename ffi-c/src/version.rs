@@ -7,7 +7,7 @@ use std::time::Duration;
 use hybridrelay_bindings_common::handles::{Counted, live_handles};
 use hybridrelay_bindings_common::runtime;
 
-use crate::{connection, incoming, listener, local, options, queue, sender};
+use crate::{connection, http_body, http_incoming, incoming, listener, local, options, queue, sender};
 
 /// The version of the interface, which this header describes. A library with the same number can be used instead of this one; a
 /// larger number means that something was taken away or changed.
@@ -47,7 +47,7 @@ pub extern "C" fn hr_shutdown(timeout_ms: u32) {
 }
 
 fn counts() -> BTreeMap<&'static str, usize> {
-    let tables: [&dyn Counted; 7] = [
+    let tables: &[&dyn Counted] = &[
         &options::OPTIONS,
         &listener::LISTENERS,
         &incoming::INCOMING,
@@ -55,6 +55,9 @@ fn counts() -> BTreeMap<&'static str, usize> {
         &connection::CONNECTIONS,
         &queue::QUEUES,
         &local::RELAYS,
+        &http_incoming::REQUESTS,
+        &http_incoming::RESPONDERS,
+        &http_body::BODIES,
     ];
-    live_handles(&tables)
+    live_handles(tables)
 }
