@@ -85,6 +85,7 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
+        self.fate.answered();
         if let Route::Rendezvous(rendezvous) = &self.route {
             rendezvous.abort_unfinished();
         }

@@ -11,18 +11,28 @@ use tokio::sync::watch;
 /// Relay does not), or with the channel. One that came by a rendezvous is given up with it; while a body of more than a few hundred
 /// KiB is not read, that is not seen.
 #[derive(Clone, Debug)]
-pub struct Cancellation(watch::Receiver<bool>);
+pub struct Cancellation(watch::Receiver<Standing>);
+
+/// How a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Open,
+    /// The sender went before the answer was complete.
+    Gone,
+    /// The answer was finished or dropped.
+    Answered,
+}
 
 impl Cancellation {
     /// Waits until the sender has gone, or the answer was finished or dropped. Cancel-safe.
     pub async fn cancelled(&self) {
         // An error means that nothing is left which could still be given up.
-        let _ = self.0.clone().wait_for(|gone| *gone).await;
+        let _ = self.0.clone().wait_for(|standing| *standing != Standing::Open).await;
     }
 
-    /// Whether the sender has gone.
+    /// Whether the sender has gone, before its answer was complete.
     pub fn is_cancelled(&self) -> bool {
-        *self.0.borrow()
+        *self.0.borrow() == Standing::Gone
     }
 }
 
@@ -32,23 +42,40 @@ pub(super) struct Fate(Arc<Known>);
 
 #[derive(Debug)]
 struct Known {
-    gone: watch::Sender<bool>,
+    standing: watch::Sender<Standing>,
     /// The rendezvous knows better than the control channel from now on.
     at_rendezvous: AtomicBool,
 }
 
 impl Fate {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Known { gone: watch::Sender::new(false), at_rendezvous: AtomicBool::new(false) }))
+        let standing = watch::Sender::new(Standing::Open);
+        Self(Arc::new(Known { standing, at_rendezvous: AtomicBool::new(false) }))
     }
 
     pub(super) fn cancellation(&self) -> Cancellation {
-        Cancellation(self.0.gone.subscribe())
+        Cancellation(self.0.standing.subscribe())
     }
 
     /// The sender has gone.
     pub(super) fn gone(&self) {
-        self.0.gone.send_replace(true);
+        self.end(Standing::Gone);
+    }
+
+    /// The answer was finished or dropped.
+    pub(super) fn answered(&self) {
+        self.end(Standing::Answered);
+    }
+
+    /// Whatever came first holds.
+    fn end(&self, end: Standing) {
+        self.0.standing.send_if_modified(|standing| {
+            let was_open = *standing == Standing::Open;
+            if was_open {
+                *standing = end;
+            }
+            was_open
+        });
     }
 
     /// The answer goes by a rendezvous, whose end is the sender's.

@@ -96,7 +96,10 @@ impl Rendezvous {
             () = self.read(body) => {}
             () = finished => drop(self.env.timeout(FAREWELL, self.read(None)).await),
         }
-        self.fate.gone();
+        // Behind a complete answer the relay closes, which says nothing of the sender.
+        if !*self.finished.borrow() {
+            self.fate.gone();
+        }
     }
 
     /// Hands the body on, then reads to the end of the link.

@@ -24,6 +24,17 @@ async fn a_cancel_message_reaches_whoever_makes_the_answer() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_a_sender_to_go_is_woken_by_its_answer() {
+    let mut stage = Stage::set(FEATURES).await;
+    stage.ask("GET", "/hyco").await;
+    let (_, responder) = stage.taken().await;
+    let cancellation = responder.cancellation();
+    responder.send(Response::new("an answer")).soon().await.unwrap();
+    cancellation.cancelled().soon().await;
+    assert!(!cancellation.is_cancelled());
+}
+
+#[tokio::test]
 async fn a_rendezvous_that_closes_is_a_sender_that_has_gone() {
     let mut stage = Stage::set("").await;
     let mut rendezvous = stage.invite("/hyco").await;
