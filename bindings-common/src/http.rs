@@ -13,6 +13,7 @@ use crate::lock;
 use crate::turns::Turns;
 
 /// The SDK's vocabulary of HTTP.
+pub use http::uri::PathAndQuery;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request, response};
 
 /// A body that comes, for a host that takes it piece by piece. What is not taken slows its writer down.

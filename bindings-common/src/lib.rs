@@ -9,6 +9,7 @@
 //! - [`pump`]: a relayed byte stream between two bounded buffers, for hosts with an event loop.
 //! - [`stream`]: the same for hosts whose calls wait.
 //! - [`http`]: bodies of relayed requests in pieces, and answers that come later.
+//! - [`forwarding`]: a forwarder in the background, and what fails in it.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
 //! - [`errors`]: the one table of codes, names and texts.
 //!
@@ -18,6 +19,7 @@
 pub mod background;
 pub mod call;
 pub mod errors;
+pub mod forwarding;
 pub mod handles;
 pub mod http;
 pub mod log;

@@ -1,8 +1,12 @@
 //! A relayed byte stream for hosts whose calls wait.
 
+use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 
+use bytes::{BufMut, Bytes, BytesMut};
 use hybridrelay::{ByteStream, Connection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
@@ -38,6 +42,31 @@ impl Stream {
     /// `CONNECTION_LOST` after an abort, `CLOSED` behind [`close`](Self::close) and [`end`](Self::end).
     pub async fn read(&self, mut buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
         let reading = async { self.reader.turn().await.read_buf(&mut buffer).await.map_err(failed) };
+        self.reader.run(reading).await
+    }
+
+    /// The next bytes, at least one and at most `max`; `None` once the peer has closed its direction. Cancel-safe. While nothing comes it
+    /// holds no memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub async fn next(&self, max: usize) -> Result<Option<Bytes>> {
+        let reading = async {
+            let mut reader = self.reader.turn().await;
+            poll_fn(|cx| {
+                let mut buffer = BytesMut::with_capacity(max).limit(max);
+                let read = ready!(pin!(reader.read_buf(&mut buffer)).poll(cx)).map_err(failed);
+                let bytes = buffer.into_inner();
+                // Little is copied, so that it does not keep a large buffer alive.
+                Poll::Ready(read.map(|len| match len {
+                    0 => None,
+                    _ if len < max / 2 => Some(Bytes::copy_from_slice(&bytes)),
+                    _ => Some(bytes.freeze()),
+                }))
+            })
+            .await
+        };
         self.reader.run(reading).await
     }
 

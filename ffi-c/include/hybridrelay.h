@@ -105,6 +105,37 @@ typedef struct hr_operation {
 } hr_operation;
 
 /**
+ * A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
+ */
+typedef struct hr_listener {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_listener;
+
+/**
+ * Options for hr_listener_open, hr_sender_new and hr_listener_forward. {0} stands for the defaults. One object serves any number of calls; a change
+ * concerns later ones.
+ */
+typedef struct hr_options {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_options;
+
+/**
+ * A forwarder at work.
+ */
+typedef struct hr_forwarder {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_forwarder;
+
+/**
  * A body that is written piece by piece: of a response, from hr_responder_start, or of a request, from hr_outgoing_stream. One thread
  * writes at a time.
  */
@@ -173,30 +204,39 @@ typedef struct hr_header {
 } hr_header;
 
 /**
+ * A request that is about to be sent. Sending uses it up.
+ */
+typedef struct hr_outgoing {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_outgoing;
+
+/**
+ * A sender: opens connections to a hybrid connection.
+ */
+typedef struct hr_sender {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_sender;
+
+/**
+ * The response to a request that was sent, from the moment of sending on: wait for it, then read it.
+ */
+typedef struct hr_response {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_response;
+
+/**
  * What has come. Tolerate numbers you do not know: release such an incoming, which refuses it.
  */
 typedef uint32_t hr_kind;
-
-/**
- * Options for hr_listener_open and hr_sender_new. {0} stands for the defaults. One object serves any number of calls; a change
- * concerns later ones.
- */
-typedef struct hr_options {
-  /**
-   * Not yours to read.
-   */
-  uint64_t id;
-} hr_options;
-
-/**
- * A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
- */
-typedef struct hr_listener {
-  /**
-   * Not yours to read.
-   */
-  uint64_t id;
-} hr_listener;
 
 /**
  * Whether a listener is online. Tolerate numbers you do not know.
@@ -271,7 +311,7 @@ typedef struct hr_completion {
    */
   struct hr_message message;
   /**
-   * More about a failure; NULL on success.
+   * More about a failure; NULL on success. Of hr_forwarder_failure_submit what has failed in the forwarder, with the code HR_OK.
    */
   struct hr_error *error;
   /**
@@ -281,14 +321,14 @@ typedef struct hr_completion {
 } hr_completion;
 
 /**
- * A sender: opens connections to a hybrid connection.
+ * A connection as a stream of bytes. One thread may read while another writes.
  */
-typedef struct hr_sender {
+typedef struct hr_stream {
   /**
    * Not yours to read.
    */
   uint64_t id;
-} hr_sender;
+} hr_stream;
 
 /**
  * UTF-8.
@@ -600,6 +640,21 @@ typedef struct hr_sender {
  */
 #define HR_OPT_INSECURE_PLAINTEXT 109
 
+/**
+ * Yes or no, for hr_listener_forward: whether the hybrid connection's name is taken off the path. Default yes.
+ */
+#define HR_OPT_FORWARD_STRIP 200
+
+/**
+ * Yes or no, for hr_listener_forward: whether `Location` and cookies of responses are adapted to where the sender is. Default no.
+ */
+#define HR_OPT_FORWARD_REWRITE 201
+
+/**
+ * Yes or no, for hr_listener_forward: whether the server is told who asks, by `X-Forwarded-*`. Default no.
+ */
+#define HR_OPT_FORWARD_HEADERS 202
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -756,6 +811,70 @@ void hr_error_free(struct hr_error *error);
  * The name of a code, such as "HR_NO_LISTENERS"; "HR_UNKNOWN" for one that this library does not know. Valid for ever.
  */
 const char *hr_code_name(hr_code code);
+
+/**
+ * Begins to send everything that comes in at a listener to a server near it, in the background. `target` is `http://host:port`, with a path if
+ * need be, or `https://…`: requests as requests, relayed WebSockets as WebSockets; or `tcp://host:port`, `unix:/path`: connections as
+ * bytes, requests are answered 501. A server that cannot be reached gives the sender 502.
+ *
+ * Of the options these count: HR_OPT_FORWARD_STRIP, HR_OPT_FORWARD_REWRITE, HR_OPT_FORWARD_HEADERS, and for an `https://` server
+ * HR_OPT_EXTRA_CA_PEM and HR_OPT_INSECURE_SKIP_VERIFY. {0} stands for the defaults. What else accepts on the listener gets a part of what comes.
+ * Release it with hr_forwarder_release.
+ */
+hr_code hr_listener_forward(struct hr_listener listener,
+                            const char *target,
+                            size_t target_len,
+                            struct hr_options options,
+                            struct hr_forwarder *forwarder,
+                            struct hr_error **error);
+
+/**
+ * Stops a forwarder in good order: what still comes is refused with 503, answers under way are finished, then the listener is closed.
+ * Connections go on. Never waits: see hr_forwarder_wait.
+ */
+hr_code hr_forwarder_stop(struct hr_forwarder forwarder,
+                          struct hr_error **error);
+
+/**
+ * Waits until a forwarder has ended: HR_OK after hr_forwarder_stop and hr_listener_close, else why it has.
+ */
+hr_code hr_forwarder_wait(struct hr_forwarder forwarder,
+                          uint32_t timeout_ms,
+                          struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_forwarder_wait_submit(struct hr_forwarder forwarder,
+                                 struct hr_queue queue,
+                                 uint64_t tag,
+                                 struct hr_operation *operation,
+                                 struct hr_error **error);
+
+/**
+ * Waits for a sender that could not be forwarded, or whose exchange broke off: `failure` gets why, with the tracking id, and is yours to
+ * free. The forwarder goes on. 256 wait at most, later ones are dropped. HR_END once the forwarder and its last connection have ended.
+ */
+hr_code hr_forwarder_failure(struct hr_forwarder forwarder,
+                             uint32_t timeout_ms,
+                             struct hr_error **failure,
+                             struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's `error` holds the failure, and its code is HR_OK.
+ */
+hr_code hr_forwarder_failure_submit(struct hr_forwarder forwarder,
+                                    struct hr_queue queue,
+                                    uint64_t tag,
+                                    struct hr_operation *operation,
+                                    struct hr_error **error);
+
+/**
+ * Releases a forwarder. One that is at work takes on nothing more from now on, and the listener stays; answers that are under way and
+ * connections go on. Whoever waits in a call for it gets HR_CLOSED.
+ */
+hr_code hr_forwarder_release(struct hr_forwarder forwarder,
+                             struct hr_error **error);
 
 /**
  * Writes a part of a body, as fast as the other side reads. Of a response, the first 64 KiB are held back until hr_body_flush, more data or
@@ -972,6 +1091,165 @@ hr_code hr_responder_start(struct hr_responder responder,
  */
 hr_code hr_responder_release(struct hr_responder responder,
                              struct hr_error **error);
+
+/**
+ * Makes a request without headers and body. `method` NULL is GET; `path`, such as "/orders/7?x=1", is percent-encoded and is added to
+ * the hybrid connection; NULL adds nothing. Send it with hr_sender_request, or release it with hr_outgoing_release.
+ */
+hr_code hr_outgoing_new(const char *method,
+                        size_t method_len,
+                        const char *path,
+                        size_t path_len,
+                        struct hr_outgoing *outgoing,
+                        struct hr_error **error);
+
+/**
+ * Adds headers. May be called several times; several headers may have the same name. Those of the connection, such as Host and
+ * Transfer-Encoding, are the library's to write. Content-Length says how long a streamed body will be.
+ */
+hr_code hr_outgoing_headers(struct hr_outgoing outgoing,
+                            const struct hr_header *headers,
+                            size_t headers_count,
+                            struct hr_error **error);
+
+/**
+ * Sets the whole body, which is copied, instead of any body before.
+ */
+hr_code hr_outgoing_body(struct hr_outgoing outgoing,
+                         const uint8_t *data,
+                         size_t len,
+                         struct hr_error **error);
+
+/**
+ * Makes the body one that is written with hr_body_write while the request is under way, instead of any body before. Before the request is
+ * sent, at most two parts of it are taken over. Release the body with hr_body_release.
+ */
+hr_code hr_outgoing_stream(struct hr_outgoing outgoing,
+                           struct hr_body_writer *body,
+                           struct hr_error **error);
+
+/**
+ * Releases a request that is not sent.
+ */
+hr_code hr_outgoing_release(struct hr_outgoing outgoing, struct hr_error **error);
+
+/**
+ * Sends a request to a listener. Never waits, and uses the request up. Wait for the response with hr_response_wait; release it with
+ * hr_response_release, which also withdraws a request that is under way.
+ */
+hr_code hr_sender_request(struct hr_sender sender,
+                          struct hr_outgoing outgoing,
+                          struct hr_response *response,
+                          struct hr_error **error);
+
+/**
+ * Waits until a response begins; `status`, unless it is NULL, gets its status, whatever it is. A call that times out does not withdraw the
+ * request.
+ *
+ * What the relay itself refused is an error, the same each time: HR_NO_LISTENERS, HR_ENDPOINT_NOT_FOUND, HR_UNAUTHORIZED, HR_TIMEOUT if no
+ * listener answered in time, HR_MESSAGE_TOO_LARGE for the request's body, and others. HR_CONNECTION_LOST if the way broke before the
+ * response, also if the program broke its own body off.
+ */
+hr_code hr_response_wait(struct hr_response response,
+                         uint32_t timeout_ms,
+                         uint16_t *status,
+                         struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's `number` is the status.
+ */
+hr_code hr_response_wait_submit(struct hr_response response,
+                                struct hr_queue queue,
+                                uint64_t tag,
+                                struct hr_operation *operation,
+                                struct hr_error **error);
+
+/**
+ * Copies the reason phrase of a response, in the manner of hr_incoming_get. HR_WOULD_BLOCK if the response has not come yet.
+ */
+hr_code hr_response_reason(struct hr_response response,
+                           char *buffer,
+                           size_t capacity,
+                           size_t *len,
+                           struct hr_error **error);
+
+/**
+ * Copies a header of a response, in the manner of hr_incoming_get; several values are joined by ", ", which cookies do not bear: see
+ * hr_response_header_at. HR_END if there is none, HR_WOULD_BLOCK if the response has not come yet.
+ */
+hr_code hr_response_header(struct hr_response response,
+                           const char *name,
+                           size_t name_len,
+                           char *buffer,
+                           size_t capacity,
+                           size_t *len,
+                           struct hr_error **error);
+
+/**
+ * Copies name and value of the header at an index from 0 on, each in the manner of hr_incoming_get. Names are in lower case; several headers
+ * of one name are several. HR_END behind the last, HR_WOULD_BLOCK if the response has not come yet.
+ */
+hr_code hr_response_header_at(struct hr_response response,
+                              size_t index,
+                              char *name,
+                              size_t name_capacity,
+                              size_t *name_len,
+                              char *value,
+                              size_t value_capacity,
+                              size_t *value_len,
+                              struct hr_error **error);
+
+/**
+ * Reads of a response's body what has come, after waiting for the response itself: at least one byte, at most `capacity`; `len` gets how
+ * many. What is not read slows the listener down and costs no memory. HR_END at the end, HR_CONNECTION_LOST if the listener broke it off.
+ */
+hr_code hr_response_read(struct hr_response response,
+                         uint8_t *buffer,
+                         size_t capacity,
+                         size_t *len,
+                         uint32_t timeout_ms,
+                         struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's message holds the bytes, at most `max` and at most 64 KiB.
+ */
+hr_code hr_response_read_submit(struct hr_response response,
+                                size_t max,
+                                struct hr_queue queue,
+                                uint64_t tag,
+                                struct hr_operation *operation,
+                                struct hr_error **error);
+
+/**
+ * Releases a response. If it was not read to its end the request is withdrawn, which the listener sees; whoever waits for it in a call gets
+ * HR_CLOSED.
+ */
+hr_code hr_response_release(struct hr_response response,
+                            struct hr_error **error);
+
+/**
+ * Sends a request for whose answer nobody waits, and uses it up. Returns as soon as one listener has been handed all of it, or at a hybrid
+ * connection for events all that are online; `listeners`, unless it is NULL, gets how many. The body may be 64 KiB long unless the hybrid
+ * connection allows more.
+ *
+ * HR_UNSUPPORTED behind a relay that knows no such requests: a listener has got it as an ordinary one. HR_NO_LISTENERS, HR_SERVER_BUSY,
+ * HR_MESSAGE_TOO_LARGE: nobody got it. After HR_TIMEOUT, HR_CONNECTION_LOST and HR_REJECTED, and a call that timed out, a listener may have it.
+ */
+hr_code hr_sender_send_one_way(struct hr_sender sender,
+                               struct hr_outgoing outgoing,
+                               uint32_t timeout_ms,
+                               uint64_t *listeners,
+                               struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's `number` is how many listeners have it.
+ */
+hr_code hr_sender_send_one_way_submit(struct hr_sender sender,
+                                      struct hr_outgoing outgoing,
+                                      struct hr_queue queue,
+                                      uint64_t tag,
+                                      struct hr_operation *operation,
+                                      struct hr_error **error);
 
 /**
  * Tells what has come: HR_INCOMING_CONNECT or HR_INCOMING_REQUEST.
@@ -1283,6 +1561,118 @@ hr_code hr_sender_connect_submit(struct hr_sender sender,
  * Releases a sender; its connections go on.
  */
 hr_code hr_sender_release(struct hr_sender sender, struct hr_error **error);
+
+/**
+ * Turns a connection into bytes, once. What is written travels as binary messages; of what comes, the borders and kinds of messages are
+ * dropped, and bytes of a message that was received in part come first.
+ *
+ * The connection's handle stays, to be released by itself. Its calls that send and receive messages give HR_STREAM_IN_USE from now on, as does
+ * a second conversion. Release the stream with hr_stream_release.
+ */
+hr_code hr_connection_into_stream(struct hr_connection connection,
+                                  struct hr_stream *stream,
+                                  struct hr_error **error);
+
+/**
+ * Reads what has come: at least one byte, at most `capacity`; `len` gets how many. What is not read slows the peer down. HR_END once the
+ * peer has closed its direction, HR_CONNECTION_LOST after an abort, HR_CLOSED after hr_stream_close.
+ */
+hr_code hr_stream_read(struct hr_stream stream,
+                       uint8_t *buffer,
+                       size_t capacity,
+                       size_t *len,
+                       uint32_t timeout_ms,
+                       struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's message holds the bytes, at most `max` and at most 64 KiB.
+ */
+hr_code hr_stream_read_submit(struct hr_stream stream,
+                              size_t max,
+                              struct hr_queue queue,
+                              uint64_t tag,
+                              struct hr_operation *operation,
+                              struct hr_error **error);
+
+/**
+ * Writes everything, as fast as the peer reads. `written`, unless it is NULL, gets how many bytes were taken over, also if the call fails or
+ * times out: go on behind them. HR_CLOSED after hr_stream_shutdown and hr_stream_close, HR_CONNECTION_LOST after an abort.
+ */
+hr_code hr_stream_write(struct hr_stream stream,
+                        const uint8_t *data,
+                        size_t len,
+                        uint32_t timeout_ms,
+                        size_t *written,
+                        struct hr_error **error);
+
+/**
+ * The same for a queue: the completion's `number` is how many bytes were taken over. The data is copied. One that is cancelled or fails may
+ * have written a part.
+ */
+hr_code hr_stream_write_submit(struct hr_stream stream,
+                               const uint8_t *data,
+                               size_t len,
+                               struct hr_queue queue,
+                               uint64_t tag,
+                               struct hr_operation *operation,
+                               struct hr_error **error);
+
+/**
+ * Waits until everything that was written has left.
+ */
+hr_code hr_stream_flush(struct hr_stream stream, uint32_t timeout_ms, struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_stream_flush_submit(struct hr_stream stream,
+                               struct hr_queue queue,
+                               uint64_t tag,
+                               struct hr_operation *operation,
+                               struct hr_error **error);
+
+/**
+ * Closes our direction behind what was written. The peer sees the end, and may go on writing.
+ */
+hr_code hr_stream_shutdown(struct hr_stream stream, uint32_t timeout_ms, struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_stream_shutdown_submit(struct hr_stream stream,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
+ * Closes both directions in good order: sends what was written, and waits for the peer's close. What it still sends is dropped. Whoever
+ * reads or writes at this moment gets HR_CLOSED. HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS; then the connection was aborted.
+ */
+hr_code hr_stream_close(struct hr_stream stream,
+                        uint32_t timeout_ms,
+                        struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_stream_close_submit(struct hr_stream stream,
+                               struct hr_queue queue,
+                               uint64_t tag,
+                               struct hr_operation *operation,
+                               struct hr_error **error);
+
+/**
+ * Ends both directions at once: the peer sees an error, whoever waits on the stream gets one, and what was not sent is lost.
+ */
+hr_code hr_stream_abort(struct hr_stream stream,
+                        struct hr_error **error);
+
+/**
+ * Releases a stream. One whose writing direction was not closed is aborted. Whoever waits in a call for it gets HR_CLOSED.
+ */
+hr_code hr_stream_release(struct hr_stream stream,
+                          struct hr_error **error);
 
 #if defined(HR_TEST_HOOKS)
 /**

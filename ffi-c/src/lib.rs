@@ -9,9 +9,11 @@
 mod boundary;
 mod connection;
 mod error;
+mod forward;
 mod http_body;
 mod http_head;
 mod http_incoming;
+mod http_outgoing;
 mod incoming;
 mod listener;
 mod local;
@@ -19,6 +21,7 @@ mod log;
 mod options;
 mod queue;
 mod sender;
+mod stream;
 #[cfg(feature = "test-hooks")]
 mod test_hooks;
 mod token;
@@ -26,9 +29,11 @@ mod version;
 
 pub use connection::*;
 pub use error::*;
+pub use forward::*;
 pub use http_body::*;
 pub use http_head::*;
 pub use http_incoming::*;
+pub use http_outgoing::*;
 pub use incoming::*;
 pub use listener::*;
 pub use local::*;
@@ -36,6 +41,7 @@ pub use log::*;
 pub use options::*;
 pub use queue::*;
 pub use sender::*;
+pub use stream::*;
 #[cfg(feature = "test-hooks")]
 pub use test_hooks::*;
 pub use token::*;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hybridrelay_bindings_common::Failure;
-use hybridrelay_bindings_common::core::{ListenerBuilder, Proxy, SenderBuilder, TokenProvider};
+use hybridrelay_bindings_common::core::{Forwarder, ListenerBuilder, Proxy, SenderBuilder, TokenProvider};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 
@@ -14,7 +14,7 @@ use crate::error::{hr_code, hr_error};
 
 pub(crate) static OPTIONS: Table<Arc<Mutex<Options>>> = Table::new(1, "options");
 
-/// Options for hr_listener_open and hr_sender_new. {0} stands for the defaults. One object serves any number of calls; a change
+/// Options for hr_listener_open, hr_sender_new and hr_listener_forward. {0} stands for the defaults. One object serves any number of calls; a change
 /// concerns later ones.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,12 @@ pub const HR_OPT_MAX_MESSAGE_SIZE: hr_option = 107;
 pub const HR_OPT_INSECURE_SKIP_VERIFY: hr_option = 108;
 /// Yes or no: allow plain text to public hosts. Tokens and data travel readable then. Default no.
 pub const HR_OPT_INSECURE_PLAINTEXT: hr_option = 109;
+/// Yes or no, for hr_listener_forward: whether the hybrid connection's name is taken off the path. Default yes.
+pub const HR_OPT_FORWARD_STRIP: hr_option = 200;
+/// Yes or no, for hr_listener_forward: whether `Location` and cookies of responses are adapted to where the sender is. Default no.
+pub const HR_OPT_FORWARD_REWRITE: hr_option = 201;
+/// Yes or no, for hr_listener_forward: whether the server is told who asks, by `X-Forwarded-*`. Default no.
+pub const HR_OPT_FORWARD_HEADERS: hr_option = 202;
 
 #[derive(Clone, Default)]
 pub(crate) struct Options {
@@ -136,6 +142,25 @@ impl Options {
         apply_shared!(self, builder);
         Ok(builder)
     }
+
+    /// For the server that is forwarded to: what its certificates are checked with, and how it sees requests.
+    pub(crate) fn forwarder(&self, mut forwarder: Forwarder) -> Forwarder {
+        for (option, text) in &self.texts {
+            if *option == HR_OPT_EXTRA_CA_PEM {
+                forwarder = forwarder.extra_ca_pem(text.as_bytes());
+            }
+        }
+        for (option, number) in &self.numbers {
+            forwarder = match *option {
+                HR_OPT_INSECURE_SKIP_VERIFY => forwarder.insecure_skip_verify(*number != 0),
+                HR_OPT_FORWARD_STRIP => forwarder.strip(*number != 0),
+                HR_OPT_FORWARD_REWRITE => forwarder.rewrite(*number != 0),
+                HR_OPT_FORWARD_HEADERS => forwarder.forwarded_headers(*number != 0),
+                _ => forwarder,
+            };
+        }
+        forwarder
+    }
 }
 
 fn size(number: u64) -> usize {
@@ -188,7 +213,9 @@ pub unsafe extern "C" fn hr_options_set_int(
     unsafe {
         run(error, || {
             let options = OPTIONS.get(Handle(options.id))?;
-            if !(HR_OPT_CONNECT_TIMEOUT_MS..=HR_OPT_INSECURE_PLAINTEXT).contains(&option) {
+            let is_number = (HR_OPT_CONNECT_TIMEOUT_MS..=HR_OPT_INSECURE_PLAINTEXT).contains(&option)
+                || (HR_OPT_FORWARD_STRIP..=HR_OPT_FORWARD_HEADERS).contains(&option);
+            if !is_number {
                 return Err(Failure::invalid(format!("{option} is no option that is a number")));
             }
             options.lock().unwrap_or_else(PoisonError::into_inner).numbers.push((option, value));

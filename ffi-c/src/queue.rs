@@ -1,6 +1,7 @@
 //! Completion queues, for programs with an event loop.
 
 use bytes::Bytes;
+use hybridrelay_bindings_common::Failure;
 use hybridrelay_bindings_common::core::{Connection, Message};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
@@ -47,7 +48,7 @@ pub struct hr_completion {
     pub connection: hr_connection,
     /// Of a receive, and of a read of a body or a stream: then HR_MESSAGE_BINARY.
     pub message: hr_message,
-    /// More about a failure; NULL on success.
+    /// More about a failure; NULL on success. Of hr_forwarder_failure_submit what has failed in the forwarder, with the code HR_OK.
     pub error: *mut hr_error,
     /// How many bytes a write has taken over; how many listeners have a one-way request; the status of a response.
     pub number: u64,
@@ -61,6 +62,7 @@ pub(crate) enum Value {
     Message(Message),
     Bytes(Bytes),
     Number(u64),
+    Failure(Failure),
 }
 
 impl hr_completion {
@@ -72,6 +74,7 @@ impl hr_completion {
             Value::Message(message) => self.message = hr_message::new(message),
             Value::Bytes(bytes) => self.message = hr_message::new(Message::from(bytes)),
             Value::Number(number) => self.number = number,
+            Value::Failure(failure) => self.error = hr_error::boxed(failure),
         }
         Ok(())
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use hybridrelay_bindings_common::handles::{Counted, live_handles};
 use hybridrelay_bindings_common::runtime;
 
-use crate::{connection, http_body, http_incoming, incoming, listener, local, options, queue, sender};
+use crate::{
+    connection, forward, http_body, http_incoming, http_outgoing, incoming, listener, local, options, queue, sender, stream,
+};
 
 /// The version of the interface, which this header describes. A library with the same number can be used instead of this one; a
 /// larger number means that something was taken away or changed.
@@ -58,6 +60,10 @@ fn counts() -> BTreeMap<&'static str, usize> {
         &http_incoming::REQUESTS,
         &http_incoming::RESPONDERS,
         &http_body::BODIES,
+        &http_outgoing::OUTGOING,
+        &http_outgoing::RESPONSES,
+        &stream::STREAMS,
+        &forward::FORWARDERS,
     ];
     live_handles(tables)
 }

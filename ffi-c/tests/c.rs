@@ -54,6 +54,26 @@ fn operations_end_in_a_queue_whose_descriptor_an_event_loop_watches() {
 }
 
 #[test]
+fn requests_are_answered_from_c_to_c() {
+    passes("http");
+}
+
+#[test]
+fn long_bodies_stream_and_whoever_does_not_read_stops_the_writer() {
+    passes("bodies");
+}
+
+#[test]
+fn requests_need_no_thread_beside_an_event_loop() {
+    passes("http_queue");
+}
+
+#[test]
+fn connections_are_streams_of_bytes() {
+    passes("bytes");
+}
+
+#[test]
 fn misuse_is_an_error_and_never_more() {
     passes("misuse");
 }
