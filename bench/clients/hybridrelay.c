@@ -38,12 +38,32 @@ static void received(hr_connection connection, size_t size) {
   hr_message_free(&message);
 }
 
+static void requested(hr_sender sender, size_t size) {
+  static uint8_t buffer[64 * 1024];
+  hr_outgoing outgoing;
+  hr_response response;
+  size_t len, all = 0;
+  uint16_t status;
+  hr_code code;
+  hr_error *error = NULL;
+  MUST(hr_outgoing_new(NULL, 0, NULL, 0, &outgoing, &error));
+  MUST(hr_sender_request(sender, outgoing, &response, &error));
+  MUST(hr_response_wait(response, HR_FOREVER, &status, &error));
+  while ((code = hr_response_read(response, buffer, sizeof buffer, &len, HR_FOREVER, &error)) == HR_OK) {
+    all += len;
+  }
+  REQUIRE(code == HR_END && status == 200 && all == size);
+  hr_error_free(error);
+  MUST(hr_response_release(response, &error));
+}
+
 int main(int count_of_arguments, char **arguments) {
   const char *what = count_of_arguments == 3 ? arguments[1] : "";
   size_t size = count_of_arguments == 3 ? strtoul(arguments[2], NULL, 10) : 0;
   uint8_t *payload = calloc(1, size + 1);
   unsigned long count, i;
   char words[64];
+  bool is_stream;
   hr_options options;
   hr_sender sender;
   hr_connection connection = {0};
@@ -56,7 +76,8 @@ int main(int count_of_arguments, char **arguments) {
     free(pem);
   }
   MUST(hr_sender_new(told("BENCH_CONNECTION_STRING"), HR_NTS, options, &sender, &error));
-  if (strcmp(what, "connect") != 0) {
+  is_stream = strcmp(what, "connect") != 0 && strcmp(what, "request") != 0;
+  if (is_stream) {
     connection = connected(sender);
   }
   for (count = next_count("ready"); count > 0; count = next_count("done")) {
@@ -84,12 +105,16 @@ int main(int count_of_arguments, char **arguments) {
       for (i = 0; i < count; i++) {
         closed(connected(sender));
       }
+    } else if (strcmp(what, "request") == 0) {
+      for (i = 0; i < count; i++) {
+        requested(sender, size);
+      }
     } else {
       fprintf(stderr, "no such case: %s\n", what);
       return 2;
     }
   }
-  if (strcmp(what, "connect") != 0) {
+  if (is_stream) {
     closed(connection);
   }
   MUST(hr_sender_release(sender, &error));

@@ -23,7 +23,6 @@ int main(int count_of_arguments, char **arguments) {
   REQUIRE(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && (curl = curl_easy_init()) != NULL);
   snprintf(url, sizeof url, "%s://localhost:%s/bench/", getenv("BENCH_CA") ? "https" : "http", told("BENCH_PORT"));
   curl_easy_setopt(curl, CURLOPT_URL, url);
-  curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, takes);
   if (getenv("BENCH_CA")) {
     curl_easy_setopt(curl, CURLOPT_CAINFO, told("BENCH_CA"));

@@ -222,7 +222,8 @@ pub unsafe extern "C" fn hr_response_wait_submit(
 
 /// The response, which must have come.
 fn answered(response: hr_response) -> Result<Arc<Answer>> {
-    let not_yet = || Failure::new(Code::WOULD_BLOCK, "the response has not come yet: wait for it with hr_response_wait");
+    let not_yet =
+        || Failure::new(Code::WOULD_BLOCK, "the response has not come yet: wait for it with hr_response_wait");
     get(response)?.now().ok_or_else(not_yet)?
 }
 

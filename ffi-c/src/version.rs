@@ -8,7 +8,8 @@ use hybridrelay_bindings_common::handles::{Counted, live_handles};
 use hybridrelay_bindings_common::runtime;
 
 use crate::{
-    connection, forward, http_body, http_incoming, http_outgoing, incoming, listener, local, options, queue, sender, stream,
+    connection, forward, http_body, http_incoming, http_outgoing, incoming, listener, local, options, queue, sender,
+    stream,
 };
 
 /// The version of the interface, which this header describes. A library with the same number can be used instead of this one; a

@@ -1,7 +1,7 @@
 //! What clients of other libraries and ours are measured against: relay and listener in one, at the least cost, so that the client is
 //! what takes the time.
 //!
-//! A GET is answered with a short body. A WebSocket is told what to do by text messages, whose words are divided by spaces:
+//! A GET is answered with a short body, by HTTP/2 if the client offers it. A WebSocket is told what to do by text messages, whose words are divided by spaces:
 //!
 //! - `send COUNT`: takes so many binary messages, and says `done` when it has them;
 //! - `receive COUNT SIZE`: sends so many binary messages of so many bytes;
@@ -15,9 +15,9 @@ use http::{Request, Response, StatusCode};
 use hybridrelay::Body;
 use hybridrelay::ws::{ControlPayload, FrameHeader, Mask, OpCode, control_frame};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -37,10 +37,13 @@ pub(super) async fn start(tls: Tls) -> Result<()> {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 socket.set_nodelay(true)?;
-                match acceptor {
-                    Some(acceptor) => serve(acceptor.accept(socket).await?).await,
-                    None => serve(socket).await,
+                let Some(acceptor) = acceptor else { return serve(socket).await };
+                let socket = acceptor.accept(socket).await?;
+                if socket.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    let connection = http2::Builder::new(TokioExecutor::new());
+                    return Ok(connection.serve_connection(TokioIo::new(socket), service_fn(answer)).await?);
                 }
+                serve(socket).await
             });
         }
     });
