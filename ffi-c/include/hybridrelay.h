@@ -1515,7 +1515,7 @@ void hr_operation_cancel(struct hr_operation operation);
 
 /**
  * Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, what waits in it is released, and so is what operations bring
- * later.
+ * later. They go on: cancel those before whose results must not be lost, such as an accept.
  */
 hr_code hr_queue_release(struct hr_queue queue,
                          struct hr_error **error);

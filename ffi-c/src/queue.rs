@@ -161,7 +161,7 @@ pub extern "C" fn hr_operation_cancel(operation: hr_operation) {
 }
 
 /// Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, what waits in it is released, and so is what operations bring
-/// later.
+/// later. They go on: cancel those before whose results must not be lost, such as an accept.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_queue_release(queue: hr_queue, error: *mut *mut hr_error) -> hr_code {
     unsafe {

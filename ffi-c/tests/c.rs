@@ -74,6 +74,11 @@ fn connections_are_streams_of_bytes() {
 }
 
 #[test]
+fn writing_to_what_is_gone_raises_no_signal() {
+    passes("sigpipe");
+}
+
+#[test]
 fn misuse_is_an_error_and_never_more() {
     passes("misuse");
 }
