@@ -2,6 +2,7 @@
 
 pub mod anywhere;
 pub mod broadcast;
+pub mod conformance;
 pub mod detour;
 pub mod faults;
 pub mod metrics;

@@ -10,6 +10,9 @@ const BYTES: u8 = 251;
 /// What text repeats: characters of one to four bytes, so that fragments end inside of some.
 const TEXT: &str = "aé漢🌍";
 
+/// What fills text up.
+const LETTERS: &[u8; 26] = b"abcdefghijklmnopqrstuvwxyz";
+
 /// A kind of message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,9 +36,21 @@ pub struct Digested {
 
 /// The message of a kind and a size.
 pub fn message(kind: Kind, size: usize) -> Message {
+    seeded(kind, size, 0)
+}
+
+/// The message of a kind, a size and a seed, by which messages of one size differ: text in the letter that fills it up, bytes in the
+/// place where they begin.
+pub fn seeded(kind: Kind, size: usize, seed: usize) -> Message {
     match kind {
-        Kind::Text => Message::Text(TEXT.repeat(size / TEXT.len()) + &"x".repeat(size % TEXT.len())),
-        Kind::Binary => Message::from((0..BYTES).cycle().take(size).collect::<Vec<u8>>()),
+        Kind::Text => {
+            let letter = LETTERS[(LETTERS.len() - 3 + seed % LETTERS.len()) % LETTERS.len()];
+            Message::Text(TEXT.repeat(size / TEXT.len()) + &char::from(letter).to_string().repeat(size % TEXT.len()))
+        }
+        Kind::Binary => {
+            let from = seed % usize::from(BYTES);
+            Message::from((0..BYTES).cycle().skip(from).take(size).collect::<Vec<u8>>())
+        }
     }
 }
 
