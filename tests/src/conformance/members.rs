@@ -26,8 +26,8 @@ pub struct Member {
 pub enum Launch {
     /// The binary `testee` of this crate.
     Rust,
-    /// A source in `tests/conformance/c`, compiled and linked to the C library.
-    C(&'static str),
+    /// The sources in `tests/conformance/c`, compiled and linked to the C library.
+    C,
     /// A script, given from the root of the repository, for an interpreter.
     Script(&'static str, &'static str),
 }
@@ -44,7 +44,25 @@ pub struct Quirk {
 }
 
 /// Every member. The first is the one that all others are measured by.
-pub const MEMBERS: &[Member] = &[Member { name: "rust", launch: Launch::Rust, variables: &[], quirks: &[] }];
+pub const MEMBERS: &[Member] = &[
+    Member { name: "rust", launch: Launch::Rust, variables: &[], quirks: &[] },
+    Member { name: "c", launch: Launch::C, variables: &[], quirks: &[] },
+    Member {
+        name: "hyco-ws",
+        launch: Launch::Script("node", "tests/conformance/node/hyco-ws.js"),
+        variables: &[],
+        quirks: &[],
+    },
+    Member {
+        name: "hyco-https",
+        launch: Launch::Script("node", "tests/conformance/node/hyco-https.js"),
+        variables: &[],
+        quirks: &[],
+    },
+];
+
+/// The C program, in `tests/conformance/c`.
+const C_SOURCES: [&str; 4] = ["testee.c", "streams.c", "process.c", "support.c"];
 
 /// Where the programs are that were built.
 #[derive(Debug)]
@@ -72,7 +90,7 @@ impl Builds {
     pub async fn command(&self, member: &Member) -> Result<Command> {
         let mut command = match member.launch {
             Launch::Rust => Command::new(&self.rust),
-            Launch::C(source) => self.compiled(source).await?,
+            Launch::C => self.compiled().await?,
             Launch::Script(interpreter, script) => {
                 let mut command = Command::new(interpreter);
                 command.arg(root().join(script));
@@ -83,24 +101,25 @@ impl Builds {
         Ok(command)
     }
 
-    /// Compiles a C program without a warning and links it to the library that cargo has built.
-    async fn compiled(&self, source: &str) -> Result<Command> {
-        let program = self.folder.path().join(source).with_extension("");
+    /// Compiles the C program without a warning and links it to the library that cargo has built.
+    async fn compiled(&self) -> Result<Command> {
+        let program = self.folder.path().join("testee");
         let library = self.c_library()?;
         let folder = library.parent().context("a file has a folder")?;
         if !program.exists() {
+            let sources = root().join("tests/conformance/c");
             let mut cc = Command::new("cc");
             cc.args(["-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-D_GNU_SOURCE", "-o"])
                 .arg(&program)
                 .arg("-I")
                 .arg(root().join("ffi-c/include"))
-                .arg(root().join("tests/conformance/c").join(source))
+                .args(C_SOURCES.map(|source| sources.join(source)))
                 .arg("-L")
                 .arg(folder)
                 .args(["-lhybridrelay_c", "-lcjson", "-lcrypto", "-lpthread"]);
             let done = cc.output().await.context("cc cannot be started; run `cargo xtask setup`")?;
             if !done.status.success() {
-                bail!("{source} cannot be compiled:\n{}", String::from_utf8_lossy(&done.stderr));
+                bail!("the C program cannot be compiled:\n{}", String::from_utf8_lossy(&done.stderr));
             }
             // The library's soname is that of its release; here it lies under its own name.
             std::os::unix::fs::symlink(&library, self.folder.path().join("libhybridrelay.so.0"))?;

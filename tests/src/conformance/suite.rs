@@ -41,6 +41,12 @@ struct Cast<'a> {
     members: BTreeMap<Role, Member>,
 }
 
+impl Cast<'_> {
+    fn has(&self, member: &Member) -> bool {
+        self.members.values().any(|other| other.name == member.name)
+    }
+}
+
 impl Suite {
     /// With the members of the table.
     ///
@@ -78,6 +84,10 @@ impl Suite {
             })
             .enumerate()
             .collect();
+        // What cannot be started is told once, and not for each scenario.
+        for member in self.members.iter().filter(|member| casts.iter().any(|(_, cast)| cast.has(member))) {
+            self.program(member).await?;
+        }
         let mut outcomes = BTreeMap::new();
         for alone in [false, true] {
             let runs = casts.iter().filter(|(_, cast)| cast.scenario.alone == alone);

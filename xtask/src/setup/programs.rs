@@ -38,6 +38,12 @@ pub(super) const FOR_TESTS: &[Program] = &[
         why: "an HTTP client that is not ours asks the relay",
     },
     Program {
+        name: "cjson/cJSON.h",
+        probe: Probe::Header("cjson/cJSON.h"),
+        from: Source::Debian("libcjson-dev"),
+        why: "the C program of the conformance tests reads JSON",
+    },
+    Program {
         name: "danted",
         probe: Probe::OnPath("danted"),
         from: Source::Debian("dante-server"),
@@ -72,6 +78,12 @@ pub(super) const FOR_TESTS: &[Program] = &[
         probe: Probe::OnPath("openssl"),
         from: Source::Debian("openssl"),
         why: "a TLS stack that is not ours looks at certificates",
+    },
+    Program {
+        name: "openssl/evp.h",
+        probe: Probe::Header("openssl/evp.h"),
+        from: Source::Debian("libssl-dev"),
+        why: "the C program of the conformance tests makes digests",
     },
     Program {
         name: "python3 with venv",
@@ -158,6 +170,8 @@ pub(super) struct Program {
 
 enum Probe {
     OnPath(&'static str),
+    /// A file of a C library, where distributions keep it.
+    Header(&'static str),
     /// At least this major version.
     Node(u32),
     /// Debian keeps venv's pip apart from python3.
@@ -175,6 +189,9 @@ impl Program {
     fn is_missing(&self, sh: &Shell) -> bool {
         match self.probe {
             Probe::OnPath(name) => !is_on_path(sh, name),
+            Probe::Header(name) => {
+                !["/usr/include", "/usr/local/include"].iter().any(|folder| sh.path_exists(format!("{folder}/{name}")))
+            }
             Probe::Node(least) => node_major(sh).is_none_or(|major| major < least),
             Probe::PythonWithVenv => cmd!(sh, "python3 -c 'import ensurepip, venv'").quiet().output().is_err(),
         }

@@ -1,0 +1,379 @@
+/* Listeners, senders, connections. */
+#include "testee.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAG ((uint64_t)(uintptr_t)command)
+
+/* A call that only waits for so long, again and again until it is over or the command was cancelled. */
+#define PATIENTLY(code, call)                                                   \
+  do {                                                                          \
+    hr_error_free(error);                                                       \
+    error = NULL;                                                               \
+    code = was_cancelled(command) ? HR_CANCELLED : (call);                      \
+  } while (code == HR_WOULD_BLOCK || (code == HR_TIMEOUT && ran_out_of_time(error)))
+
+/* The call's own limit, and not one of the connection's. */
+static bool ran_out_of_time(const hr_error *error) {
+  const char *message = error ? hr_error_message(error) : NULL;
+  return !message || !strstr(message, "the peer did not close");
+}
+
+static void add_each(hr_options options, hr_option option, const cJSON *texts) {
+  const cJSON *text;
+  cJSON_ArrayForEach(text, texts) { hr_options_set_str(options, option, cJSON_GetStringValue(text), HR_NTS, NULL); }
+}
+
+static void add_number(hr_options options, hr_option option, const cJSON *given, const char *field) {
+  const cJSON *item = cJSON_GetObjectItemCaseSensitive(given, field);
+  if (item) {
+    hr_options_set_int(options, option, cJSON_IsBool(item) ? (cJSON_IsTrue(item) ? 1u : 0u) : (uint64_t)item->valuedouble, NULL);
+  }
+}
+
+/* Release the options of the way. */
+bool way_of(struct command *command, struct way *way) {
+  static const struct {
+    const char *field;
+    hr_option option;
+  } TEXTS[] = {{"token", HR_OPT_TOKEN}, {"caPem", HR_OPT_EXTRA_CA_PEM}, {"proxy", HR_OPT_PROXY}};
+  const cJSON *target = cJSON_GetObjectItemCaseSensitive(command->json, "target");
+  const cJSON *given = cJSON_GetObjectItemCaseSensitive(command->json, "options");
+  const cJSON *headers = cJSON_GetObjectItemCaseSensitive(command->json, "headers"), *header;
+  hr_error *error = NULL;
+  hr_code code = hr_options_new(&way->options, &error);
+  way->connection_string = text_of(target, "connectionString");
+  for (size_t at = 0; at < 3 && code == HR_OK; at++) {
+    const char *text = text_of(target, TEXTS[at].field);
+    code = text ? hr_options_set_str(way->options, TEXTS[at].option, text, HR_NTS, &error) : HR_OK;
+  }
+  cJSON_ArrayForEach(header, headers) {
+    char line[512];
+    snprintf(line, sizeof line, "%s: %s", header->string, cJSON_GetStringValue(header));
+    hr_options_set_str(way->options, HR_OPT_HEADER, line, HR_NTS, NULL);
+  }
+  add_each(way->options, HR_OPT_SUBPROTOCOL, cJSON_GetObjectItemCaseSensitive(given, "subprotocols"));
+  add_number(way->options, HR_OPT_RECONNECT, given, "reconnect");
+  add_number(way->options, HR_OPT_CONNECT_TIMEOUT_MS, given, "connectTimeout");
+  add_number(way->options, HR_OPT_CLOSE_TIMEOUT_MS, given, "closeTimeout");
+  add_number(way->options, HR_OPT_MAX_MESSAGE_SIZE, given, "maxMessageSize");
+  if (code != HR_OK) {
+    hr_options_release(way->options, NULL);
+    tell_error(command, code, error);
+  }
+  return code == HR_OK;
+}
+
+/* Tells that there is no such object. */
+static bool finds(struct command *command, enum kind kind, struct object *object) {
+  bool found = get_object(text_of(command->json, "on"), kind, object);
+  if (!found) {
+    tell_fault(command, "there is no such object");
+  }
+  return found;
+}
+
+static void tell(struct command *command, hr_code code, hr_error *error) {
+  if (code == HR_OK) {
+    tell_ok(command, NULL);
+  } else {
+    tell_error(command, code, error);
+  }
+}
+
+static void tell_end(struct command *command, hr_error *error) {
+  cJSON *told = cJSON_CreateObject();
+  cJSON_AddTrueToObject(told, "end");
+  hr_error_free(error);
+  tell_ok(command, told);
+}
+
+void do_open(struct command *command) {
+  struct object made = {.kind = LISTENER};
+  struct way way;
+  hr_error *error = NULL;
+  if (!way_of(command, &way)) {
+    return;
+  }
+  hr_code code = hr_listener_open(way.connection_string, HR_NTS, way.options, HR_FOREVER, &made.listener, &error);
+  hr_options_release(way.options, NULL);
+  if (code == HR_OK) {
+    put_object(text_of(command->json, "as"), made);
+  }
+  tell(command, code, error);
+}
+
+/* The next sender, and what is told of it. False if there is none, which was told then. */
+static bool comes(struct command *command, hr_incoming *incoming, cJSON **told) {
+  struct object object;
+  hr_operation operation;
+  hr_error *error = NULL;
+  char text[1024];
+  if (!finds(command, LISTENER, &object)) {
+    return false;
+  }
+  hr_code code = hr_listener_accept_submit(object.listener, the_queue(), TAG, &operation, &error);
+  if (code == HR_OK) {
+    hr_completion end = awaited(command, operation);
+    code = end.code;
+    error = end.error;
+    *incoming = end.incoming;
+  }
+  if (code == HR_END) {
+    tell_end(command, error);
+  } else if (code != HR_OK) {
+    tell_error(command, code, error);
+  }
+  if (code != HR_OK) {
+    return false;
+  }
+  *told = cJSON_CreateObject();
+  cJSON_AddStringToObject(*told, "kind", "connect");
+  if (hr_incoming_get(*incoming, HR_INCOMING_PATH, text, sizeof text, NULL, NULL) == HR_OK) {
+    cJSON_AddStringToObject(*told, "path", text);
+  }
+  if (hr_incoming_get(*incoming, HR_INCOMING_QUERY, text, sizeof text, NULL, NULL) == HR_OK) {
+    cJSON_AddStringToObject(*told, "query", text);
+  }
+  if (hr_incoming_get(*incoming, HR_INCOMING_SUBPROTOCOLS, text, sizeof text, NULL, NULL) == HR_OK) {
+    cJSON *names = cJSON_AddArrayToObject(*told, "subprotocols");
+    char *rest = NULL;
+    for (char *name = strtok_r(text, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest)) {
+      cJSON_AddItemToArray(names, cJSON_CreateString(name));
+    }
+  }
+  return true;
+}
+
+static void add_subprotocol(cJSON *told, hr_connection connection) {
+  char name[256] = "";
+  hr_connection_subprotocol(connection, name, sizeof name, NULL, NULL);
+  cJSON_AddItemToObject(told, "subprotocol", *name ? cJSON_CreateString(name) : cJSON_CreateNull());
+}
+
+/* A connection that an operation has made, or why it has not. */
+static void join(struct command *command, hr_completion end, cJSON *told) {
+  if (end.code != HR_OK) {
+    cJSON_Delete(told);
+    tell_error(command, end.code, end.error);
+    return;
+  }
+  put_object(text_of(command->json, "as"), (struct object){.kind = CONNECTION, .connection = end.connection});
+  add_subprotocol(told, end.connection);
+  tell_ok(command, told);
+}
+
+void do_accept(struct command *command) {
+  const char *name = text_of(command->json, "subprotocol");
+  hr_incoming incoming;
+  hr_operation operation;
+  hr_error *error = NULL;
+  cJSON *told;
+  if (!comes(command, &incoming, &told)) {
+    return;
+  }
+  hr_code code = hr_incoming_accept_submit(incoming, name, HR_NTS, the_queue(), TAG, &operation, &error);
+  join(command, code == HR_OK ? awaited(command, operation) : (hr_completion){.code = code, .error = error}, told);
+}
+
+void do_reject(struct command *command) {
+  uint16_t status = (uint16_t)number_of(command->json, "status", 0);
+  const char *reason = text_of(command->json, "reason");
+  hr_incoming incoming;
+  hr_error *error = NULL;
+  cJSON *told;
+  if (!comes(command, &incoming, &told)) {
+    return;
+  }
+  hr_code code = status ? hr_incoming_reject(incoming, status, reason ? reason : "", HR_NTS, HR_FOREVER, &error)
+                        : hr_incoming_release(incoming, &error);
+  if (code == HR_OK) {
+    tell_ok(command, told);
+  } else {
+    cJSON_Delete(told);
+    tell_error(command, code, error);
+  }
+}
+
+void do_connect(struct command *command) {
+  const char *given = text_of(command->json, "path"), *query = text_of(command->json, "query");
+  const cJSON *names = cJSON_GetObjectItemCaseSensitive(command->json, "subprotocols"), *name;
+  char path[1024], offered[1024] = "";
+  hr_operation operation;
+  hr_sender sender;
+  hr_error *error = NULL;
+  struct way way;
+  if (!way_of(command, &way)) {
+    return;
+  }
+  snprintf(path, sizeof path, "%s%s%s", given ? given : "", query ? "?" : "", query ? query : "");
+  cJSON_ArrayForEach(name, names) {
+    size_t len = strlen(offered);
+    snprintf(offered + len, sizeof offered - len, "%s%s", len ? "," : "", cJSON_GetStringValue(name));
+  }
+  hr_code code = hr_sender_new(way.connection_string, HR_NTS, way.options, &sender, &error);
+  hr_options_release(way.options, NULL);
+  if (code != HR_OK) {
+    tell_error(command, code, error);
+    return;
+  }
+  code = hr_sender_connect_submit(sender, path, HR_NTS, *offered ? offered : NULL, *offered ? HR_NTS : 0, the_queue(), TAG,
+                                  &operation, &error);
+  join(command, code == HR_OK ? awaited(command, operation) : (hr_completion){.code = code, .error = error},
+       cJSON_CreateObject());
+  hr_sender_release(sender, NULL);
+}
+
+static hr_completion sent(struct command *command, hr_connection connection, hr_message_kind kind, const uint8_t *data,
+                          size_t len) {
+  hr_operation operation;
+  hr_error *error = NULL;
+  hr_code code = hr_connection_send_submit(connection, kind, data, len, the_queue(), TAG, &operation, &error);
+  return code == HR_OK ? awaited(command, operation) : (hr_completion){.code = code, .error = error};
+}
+
+static hr_completion received(struct command *command, hr_connection connection) {
+  hr_operation operation;
+  hr_error *error = NULL;
+  hr_code code = hr_connection_receive_submit(connection, the_queue(), TAG, &operation, &error);
+  return code == HR_OK ? awaited(command, operation) : (hr_completion){.code = code, .error = error};
+}
+
+void do_send(struct command *command) {
+  size_t times = (size_t)number_of(command->json, "times", 1);
+  hr_completion end = {0};
+  struct object object;
+  if (!finds(command, CONNECTION, &object)) {
+    return;
+  }
+  struct payload payload = payload_of(command->json);
+  while (times-- > 0 && end.code == HR_OK) {
+    end = sent(command, object.connection, payload.kind, payload.data, payload.len);
+  }
+  free(payload.data);
+  tell(command, end.code, end.error);
+}
+
+void do_receive(struct command *command) {
+  struct object object;
+  if (!finds(command, CONNECTION, &object)) {
+    return;
+  }
+  hr_completion end = received(command, object.connection);
+  if (end.code == HR_OK) {
+    cJSON *told = cJSON_CreateObject();
+    digest_into(told, end.message.kind, end.message.data, end.message.len);
+    hr_message_free(&end.message);
+    tell_ok(command, told);
+  } else if (end.code == HR_END) {
+    tell_end(command, end.error);
+  } else {
+    tell_error(command, end.code, end.error);
+  }
+}
+
+void do_echo(struct command *command) {
+  double messages = 0, bytes = 0;
+  hr_error *error = NULL;
+  struct object object;
+  if (!finds(command, CONNECTION, &object)) {
+    return;
+  }
+  hr_completion end = received(command, object.connection);
+  while (end.code == HR_OK) {
+    hr_message message = end.message;
+    messages++;
+    bytes += (double)message.len;
+    end = sent(command, object.connection, message.kind, message.data, message.len);
+    hr_message_free(&message);
+    if (end.code == HR_OK) {
+      end = received(command, object.connection);
+    }
+  }
+  hr_code code = end.code;
+  if (code == HR_END) {
+    hr_error_free(end.error);
+    PATIENTLY(code, hr_connection_close(object.connection, A_WHILE, &error));
+  } else {
+    error = end.error;
+  }
+  if (code != HR_OK) {
+    tell_error(command, code, error);
+    return;
+  }
+  cJSON *told = cJSON_CreateObject();
+  cJSON_AddNumberToObject(told, "messages", messages);
+  cJSON_AddNumberToObject(told, "bytes", bytes);
+  tell_ok(command, told);
+}
+
+void do_shutdown(struct command *command) {
+  hr_error *error = NULL;
+  hr_code code;
+  struct object object;
+  if (!finds(command, CONNECTION, &object)) {
+    return;
+  }
+  PATIENTLY(code, hr_connection_shutdown(object.connection, A_WHILE, &error));
+  tell(command, code, error);
+}
+
+void do_close(struct command *command) {
+  uint16_t with = (uint16_t)number_of(command->json, "code", 0);
+  const char *reason = text_of(command->json, "reason");
+  hr_error *error = NULL;
+  hr_code code;
+  struct object object;
+  if (!finds(command, 0, &object)) {
+    return;
+  }
+  if (object.kind == LISTENER) {
+    PATIENTLY(code, hr_listener_close(object.listener, A_WHILE, &error));
+  } else if (with) {
+    PATIENTLY(code, hr_connection_close_with(object.connection, with, reason ? reason : "", HR_NTS, A_WHILE, &error));
+  } else {
+    PATIENTLY(code, hr_connection_close(object.connection, A_WHILE, &error));
+  }
+  tell(command, code, error);
+}
+
+void do_abort(struct command *command) {
+  hr_error *error = NULL;
+  struct object object;
+  if (finds(command, CONNECTION, &object)) {
+    hr_code code = hr_connection_abort(object.connection, &error);
+    tell(command, code, error);
+  }
+}
+
+void do_status(struct command *command) {
+  static const char *const NAMES[] = {"unknown", "connecting", "online", "offline", "closed"};
+  const char *until = text_of(command->json, "until");
+  hr_status status = 0;
+  hr_code reason = HR_OK, code;
+  hr_error *error = NULL;
+  struct object object;
+  if (!finds(command, LISTENER, &object)) {
+    return;
+  }
+  code = hr_listener_status(object.listener, &status, &reason, &error);
+  while (code == HR_OK && until && strcmp(NAMES[status], until) != 0) {
+    PATIENTLY(code, hr_listener_wait_status(object.listener, A_WHILE, &status, &reason, &error));
+  }
+  if (code == HR_END) {
+    tell_end(command, error);
+  } else if (code != HR_OK) {
+    tell_error(command, code, error);
+  } else {
+    cJSON *told = cJSON_CreateObject();
+    cJSON_AddStringToObject(told, "status", NAMES[status]);
+    cJSON_AddItemToObject(told, "code", reason ? cJSON_CreateNumber(reason) : cJSON_CreateNull());
+    tell_ok(command, told);
+  }
+}
+
+void do_release(struct command *command) {
+  release_objects(text_of(command->json, "on"), text_of(command->json, "prefix"));
+  tell_ok(command, NULL);
+}

@@ -1,0 +1,91 @@
+/* The C member of the conformance tests: what its files have in common. See ../README.md. */
+#ifndef TESTEE_H
+#define TESTEE_H
+
+#include <cjson/cJSON.h>
+#include <hybridrelay.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How long a call that cannot be cancelled waits before it looks whether it was. */
+#define A_WHILE 50u
+
+/* A command that is under way, in a thread of its own. */
+struct command {
+  uint64_t id;
+  const cJSON *json;
+  struct command *next;
+  /* Guarded by the lock of all commands. */
+  bool cancelled;
+  bool over;
+  hr_operation operation;
+  hr_completion completion;
+  pthread_cond_t ended;
+};
+
+enum kind { LISTENER = 1, CONNECTION, SENDER };
+
+/* An object under the name that a command gave it. */
+struct object {
+  char *name;
+  enum kind kind;
+  hr_listener listener;
+  hr_connection connection;
+  struct object *next;
+};
+
+/* A payload; free its data. */
+struct payload {
+  hr_message_kind kind;
+  uint8_t *data;
+  size_t len;
+};
+
+/* support.c */
+const char *text_of(const cJSON *json, const char *field);
+double number_of(const cJSON *json, const char *field, double otherwise);
+bool flag_of(const cJSON *json, const char *field);
+struct payload payload_of(const cJSON *json);
+void digest_into(cJSON *told, hr_message_kind kind, const uint8_t *data, size_t len);
+void put_object(const char *name, struct object object);
+bool get_object(const char *name, enum kind kind, struct object *object);
+void release_objects(const char *name, const char *prefix);
+size_t count_objects(void);
+void *must(void *allocated);
+
+/* testee.c: what a command comes to. Each is told once. */
+void tell_ok(struct command *command, cJSON *told);
+void tell_error(struct command *command, hr_code code, hr_error *error);
+void tell_fault(struct command *command, const char *fault);
+
+/* An operation that ends in the queue. `submit` is called with the queue, the tag and where to store the operation. */
+hr_queue the_queue(void);
+hr_completion awaited(struct command *command, hr_operation operation);
+bool was_cancelled(struct command *command);
+
+/* streams.c and process.c */
+void do_open(struct command *command);
+void do_accept(struct command *command);
+void do_reject(struct command *command);
+void do_connect(struct command *command);
+void do_send(struct command *command);
+void do_receive(struct command *command);
+void do_echo(struct command *command);
+void do_shutdown(struct command *command);
+void do_close(struct command *command);
+void do_abort(struct command *command);
+void do_status(struct command *command);
+void do_release(struct command *command);
+void do_counters(struct command *command);
+void do_vector(struct command *command);
+void do_fork(struct command *command);
+
+/* Where a command goes, as the library wants it. */
+struct way {
+  const char *connection_string;
+  hr_options options;
+};
+bool way_of(struct command *command, struct way *way);
+
+#endif
