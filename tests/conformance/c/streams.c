@@ -331,9 +331,9 @@ void do_close(struct command *command) {
   if (object.kind == LISTENER) {
     PATIENTLY(code, hr_listener_close(object.listener, A_WHILE, &error));
   } else if (with) {
-    PATIENTLY(code, hr_connection_close_with(object.connection, with, reason ? reason : "", HR_NTS, A_WHILE, &error));
+    PATIENTLY(code, hr_connection_close_with(object.connection, with, reason ? reason : "", HR_NTS, LONGER, &error));
   } else {
-    PATIENTLY(code, hr_connection_close(object.connection, A_WHILE, &error));
+    PATIENTLY(code, hr_connection_close(object.connection, LONGER, &error));
   }
   tell(command, code, error);
 }

@@ -10,6 +10,8 @@
 
 /* How long a call that cannot be cancelled waits before it looks whether it was. */
 #define A_WHILE 50u
+/* The same for a close, whose own time limit begins anew with each call. */
+#define LONGER 2000u
 
 /* A command that is under way, in a thread of its own. */
 struct command {

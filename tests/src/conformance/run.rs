@@ -33,6 +33,7 @@ pub(super) struct Run<'a> {
     pub(super) transcript: Transcript,
     started: Mutex<BTreeMap<String, Started>>,
     memory: Mutex<BTreeMap<Role, u64>>,
+    renewed: Mutex<Option<tokio::task::JoinHandle<()>>>,
     tunnels: usize,
 }
 
@@ -57,8 +58,8 @@ impl<'a> Run<'a> {
             site.put_for_events(&id).await?;
         }
         let tunnels = world.proxy().tunnels();
-        let (started, memory) = Default::default();
-        Ok(Self { world, scenario, id, roles, site, transcript, started, memory, tunnels })
+        let (started, memory, renewed) = Default::default();
+        Ok(Self { world, scenario, id, roles, site, transcript, started, memory, renewed, tunnels })
     }
 
     /// Carries it out, and lets go of everything.
@@ -141,7 +142,7 @@ impl<'a> Run<'a> {
     }
 
     async fn command(&self, step: &Step, role: Role, command: &Value, variables: &Variables) -> Result<()> {
-        let command = self.complete(command, variables)?;
+        let command = self.complete(role, command, variables)?;
         let (testee, who) = (self.testee(role)?, role.to_string());
         let pending = testee.begin(&who, command.clone(), &self.transcript).await?;
         if let Some(name) = &step.start {
@@ -194,9 +195,18 @@ impl<'a> Run<'a> {
             "drop control" => self.site.drop_control(&self.id).await?,
             "until somebody listens" => self.site.until_listeners(&self.id, true).await?,
             "until nobody listens" => self.site.until_listeners(&self.id, false).await?,
-            "went through the proxy" => {
-                if self.world.proxy().tunnels() == self.tunnels {
-                    bail!("nothing went through the proxy");
+            "watch for a renewed token" => {
+                let renewed = tokio::spawn(self.site.token_renewed().await?);
+                *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(renewed);
+            }
+            "until a token was renewed" => {
+                let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).take();
+                renewed.context("nobody watches for it")?.await?;
+            }
+            "was reached by 3 tunnels" => {
+                let tunnels = self.world.proxy().tunnels() - self.tunnels;
+                if tunnels != 3 {
+                    bail!("there were {tunnels} tunnels");
                 }
             }
             other => bail!("the relay cannot {other:?}"),
@@ -223,13 +233,13 @@ impl<'a> Run<'a> {
     }
 
     /// A command with names of its own, and with the place where it goes.
-    fn complete(&self, command: &Value, variables: &Variables) -> Result<Value> {
+    fn complete(&self, role: Role, command: &Value, variables: &Variables) -> Result<Value> {
         let mut command = filled_in(command, variables);
         let op = command["op"].as_str().context("a command without op")?.to_owned();
         let fields = command.as_object_mut().context("a command is an object")?;
         for name in ["as", "on"] {
             if let Some(value) = fields.get(name).and_then(Value::as_str) {
-                let value = format!("{}{value}", self.prefix());
+                let value = format!("{}{role}/{value}", self.prefix());
                 fields.insert(name.to_owned(), json!(value));
             }
         }
@@ -242,13 +252,19 @@ impl<'a> Run<'a> {
             Some(other) => bail!("there is no credential {other:?}"),
         };
         let entity = fields.remove("entity");
-        let entity = entity.as_ref().and_then(Value::as_str).unwrap_or(&self.id);
+        let entity = match entity.as_ref().and_then(Value::as_str) {
+            None => self.id.clone(),
+            Some(other) => match other.strip_prefix('+') {
+                Some(beside) => format!("{}-{beside}", self.id),
+                None => other.to_owned(),
+            },
+        };
         if op == "token" {
-            fields.insert("token".to_owned(), json!(self.site.token(entity, credential)));
+            fields.insert("token".to_owned(), json!(self.site.token(&entity, credential)));
         }
         let proxy = fields.remove("proxy");
         if DIALLING.contains(&op.as_str()) {
-            let mut target = self.site.target(entity, credential);
+            let mut target = self.site.target(&entity, credential);
             match proxy {
                 Some(Value::Bool(true)) => target["proxy"] = json!(self.world.proxy().url()),
                 Some(url) => target["proxy"] = url,

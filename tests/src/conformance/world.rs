@@ -156,16 +156,21 @@ impl Site {
         Ok(())
     }
 
-    /// Cuts the control channels of a hybrid connection, of which there must be some.
+    /// Cuts the control channels of a hybrid connection, of which there must be some, and waits until the relay knows them no more.
     ///
     /// # Errors
     ///
     /// If there are none.
     pub async fn drop_control(&self, entity: &str) -> Result<()> {
-        match self.running().await?.with(|relay| relay.drop_control(entity)) {
-            0 => bail!("nobody listens on {entity}"),
-            _ => Ok(()),
+        let (mut online, cut) = self.running().await?.with(|relay| {
+            let mut online = relay.watch_listeners(entity);
+            online.mark_unchanged();
+            (online, relay.drop_control(entity))
+        });
+        if cut == 0 {
+            bail!("nobody listens on {entity}");
         }
+        Ok(online.changed().await?)
     }
 
     /// Waits until some listener is online, or none.
@@ -179,12 +184,12 @@ impl Site {
         Ok(())
     }
 
-    /// Waits for a token to be renewed from now on; `ready` is called when nothing is missed any more.
+    /// Waits for a token to be renewed from now on.
     ///
     /// # Errors
     ///
     /// If the relay does not run.
-    pub async fn token_renewed(&self) -> Result<impl Future<Output = ()> + use<>> {
+    pub async fn token_renewed(&self) -> Result<impl Future<Output = ()> + Send + use<>> {
         let mut events = self.running().await?.with(LocalRelay::events);
         Ok(async move {
             while let Some(event) = events.next().await {
@@ -221,10 +226,11 @@ async fn launch(ca: Option<&DevCa>, again: Option<(u16, &str)>) -> Result<LocalR
     Ok(builder.start().await?)
 }
 
-/// hyco-ws opens two channels for each that failed and never waits (protocol.md 3.8). With the usual 25 listeners, those above would
-/// be refused, and each refusal breeds two more.
+/// Limits that many programs at one address do not meet. And hyco-ws opens two channels for each that failed and never waits
+/// (protocol.md 3.8): with the usual 25 listeners, those above would be refused, and each refusal breeds two more.
 fn config() -> Config {
     let mut config = Config::default();
     config.limits.listeners_per_entity = 10_000;
+    config.limits.waiting_per_address = 10_000;
     config
 }
