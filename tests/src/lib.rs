@@ -2,6 +2,7 @@
 
 pub mod anywhere;
 pub mod broadcast;
+pub mod built;
 pub mod conformance;
 pub mod detour;
 pub mod faults;

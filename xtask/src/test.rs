@@ -24,7 +24,7 @@ pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
     }
     // Tests that start the programs find them built, and with the same features as everything else.
     let selection = ["--workspace", "--all-features", "--locked"];
-    cmd!(sh, "cargo build {selection...} --bins --tests").run()?;
+    cmd!(sh, "cargo build {selection...} --bins --examples --tests").run()?;
     let args = &options.args;
     // One more than there are cores: a test that mostly waits takes no turn away from the others.
     let threads = sh.var("RUST_TEST_THREADS").unwrap_or((available_parallelism()?.get() + 1).to_string());
