@@ -14,6 +14,9 @@ use tokio::task::AbortHandle;
 
 use super::{Acceptor, BoxFuture, BoxSocket, Environment, Socket};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use {std::task::ready, tokio::io::Interest};
+
 #[cfg(unix)]
 mod unix;
 
@@ -134,6 +137,27 @@ impl AsyncWrite for TcpSocket {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
+    /// As the standard library does for a single buffer: a peer that has gone is an error and raises no SIGPIPE, which would end a
+    /// host program whose threads poll this.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = SockRef::from(&self.stream);
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            let send = || socket.send_vectored_with_flags(bufs, libc::MSG_NOSIGNAL);
+            match self.stream.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+
+    /// Elsewhere the socket itself raises none.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
