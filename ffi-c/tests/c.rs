@@ -79,6 +79,11 @@ fn writing_to_what_is_gone_raises_no_signal() {
 }
 
 #[test]
+fn what_comes_in_goes_to_a_server() {
+    passes("forward");
+}
+
+#[test]
 fn misuse_is_an_error_and_never_more() {
     passes("misuse");
 }
