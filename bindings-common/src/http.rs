@@ -75,7 +75,7 @@ pub struct BodyWriter {
 }
 
 enum Sink {
-    Response(ResponseWriter),
+    Response(Box<ResponseWriter>),
     /// `None` is the end; a channel that ends without it is a body that broke off.
     Upload(mpsc::Sender<Option<Bytes>>),
 }
@@ -83,7 +83,7 @@ enum Sink {
 impl BodyWriter {
     /// Of a response that was begun.
     pub fn of_response(writer: ResponseWriter) -> Self {
-        Self { sink: Turns::new(Some(Sink::Response(writer))), finishing: Mutex::default() }
+        Self { sink: Turns::new(Some(Sink::Response(Box::new(writer)))), finishing: Mutex::default() }
     }
 
     /// Of a request that is about to be sent with this body. At most two pieces wait for the network.

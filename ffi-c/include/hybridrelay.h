@@ -1,4 +1,4 @@
-/* libhybridrelay: listeners, senders and tokens for Azure Relay Hybrid Connections and the hybridrelay server.
+/* libhybridrelay: listeners, senders, relayed HTTP and tokens for Azure Relay Hybrid Connections and the hybridrelay server.
  *
  * Made by cbindgen from ffi-c/src; do not edit. The rules that hold for every call:
  *
@@ -9,7 +9,8 @@
  * - Objects are handles, small structs that you copy as you like. {0} names no object. A handle whose object was released gives
  *   HR_INVALID_HANDLE, never more. Handles may be used from every thread at once, unless a call says otherwise.
  * - timeout_ms: 0 looks and does not wait (HR_WOULD_BLOCK), HR_FOREVER waits as long as it takes. What a call that timed out waited
- *   for is not lost: the next one gets it.
+ *   for is not lost: the next one gets it, unless the call says otherwise. The same holds for an operation that is cancelled.
+ * - What a call uses up it also releases: its handle gives HR_INVALID_HANDLE from then on.
  * - After fork, handles of the parent give HR_FORKED in the child, which makes objects of its own.
  * - No call raises a signal or changes a handler, prints, or ends the process. A program may end without releasing anything.
  */

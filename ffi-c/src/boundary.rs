@@ -130,7 +130,7 @@ impl<T> Out<T> {
 ///
 /// `buffer` is NULL or `capacity` bytes of it may be written; `len` is NULL or may be written.
 pub(crate) unsafe fn copy_out(
-    value: impl AsRef<[u8]>,
+    value: &(impl AsRef<[u8]> + ?Sized),
     buffer: *mut c_char,
     capacity: usize,
     len: *mut usize,

@@ -182,9 +182,11 @@ pub(crate) unsafe fn read_into(
     // SAFETY: as the caller says.
     let room = unsafe { room(buffer, capacity) }?;
     let bytes = wait(body.next(room.len()), timeout_ms)?.ok_or_else(end)?;
-    room[..bytes.len()].write_copy_of_slice(&bytes);
-    // SAFETY: as the caller says.
-    unsafe { out.set(bytes.len()) };
+    // SAFETY: as the caller says, and not more than there is room.
+    unsafe {
+        buffer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        out.set(bytes.len());
+    }
     Ok(())
 }
 

@@ -164,7 +164,7 @@ pub unsafe extern "C" fn hr_request_header(
     unsafe {
         run(error, || {
             let name = required("name", name, name_len)?;
-            copy_out(joined(&get(request)?.head.headers, name)?, buffer, capacity, len)
+            copy_out(&joined(&get(request)?.head.headers, name)?, buffer, capacity, len)
         })
     }
 }

@@ -260,7 +260,7 @@ pub unsafe extern "C" fn hr_response_header(
     unsafe {
         run(error, || {
             let name = required("name", name, name_len)?;
-            copy_out(joined(&answered(response)?.parts.headers, name)?, buffer, capacity, len)
+            copy_out(&joined(&answered(response)?.parts.headers, name)?, buffer, capacity, len)
         })
     }
 }

@@ -163,7 +163,7 @@ pub unsafe extern "C" fn hr_incoming_header(
     unsafe {
         run(error, || {
             let name = required("name", name, name_len)?;
-            copy_out(with_headers(incoming, |headers| joined(headers, name))?, buffer, capacity, len)
+            copy_out(&with_headers(incoming, |headers| joined(headers, name))?, buffer, capacity, len)
         })
     }
 }

@@ -111,7 +111,7 @@ pub unsafe extern "C" fn hr_listener_accept_submit(
         run(error, || {
             let queue = queue_of(queue)?;
             let object = LISTENERS.get(Handle(listener.id))?;
-            let future = async move { next(object.listener).await.map(Value::Incoming) };
+            let future = async move { Ok(Value::Incoming(Box::new(next(object.listener).await?))) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })

@@ -57,7 +57,7 @@ pub struct hr_completion {
 /// What an operation brings. It gets its handle when the program takes it out of the queue, so what nobody takes is released by itself.
 pub(crate) enum Value {
     None,
-    Incoming(Waiting),
+    Incoming(Box<Waiting>),
     Connection(Connection),
     Message(Message),
     Bytes(Bytes),
@@ -69,7 +69,7 @@ impl hr_completion {
     fn hold(&mut self, value: Value) -> Result<()> {
         match value {
             Value::None => {}
-            Value::Incoming(waiting) => self.incoming = incoming::insert(waiting)?,
+            Value::Incoming(waiting) => self.incoming = incoming::insert(*waiting)?,
             Value::Connection(connection) => self.connection = connection::insert(connection)?,
             Value::Message(message) => self.message = hr_message::new(message),
             Value::Bytes(bytes) => self.message = hr_message::new(Message::from(bytes)),

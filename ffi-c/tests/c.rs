@@ -99,6 +99,11 @@ fn thirty_two_threads_use_everything_at_once() {
 }
 
 #[test]
+fn many_threads_ask_and_answer_while_handles_are_released_under_them() {
+    passes("http_stress");
+}
+
+#[test]
 fn a_program_may_end_in_the_middle_of_everything() {
     passes("leaves");
 }
