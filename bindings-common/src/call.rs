@@ -41,6 +41,16 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
     ))
 }
 
+/// Makes something that needs the runtime around it, such as what starts a task at once.
+///
+/// # Errors
+///
+/// `INTERNAL` if the system gives no threads.
+pub fn within<T>(make: impl FnOnce() -> T) -> Result<T> {
+    let _entered = runtime::handle()?.enter();
+    Ok(make())
+}
+
 /// Waits on this thread for what the runtime brings: at most `limit`, for ever without one. A limit of zero looks once.
 ///
 /// What has not come by then is dropped, so it must be cancel-safe: nothing is lost.

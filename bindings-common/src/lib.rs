@@ -11,6 +11,7 @@
 //! - [`http`]: bodies of relayed requests in pieces, and answers that come later.
 //! - [`forwarding`]: a forwarder in the background, and what fails in it.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
+//! - [`turns`]: what one caller uses at a time.
 //! - [`errors`]: the one table of codes, names and texts.
 //!
 //! Nothing here knows a language, and nothing in a language knows tokio.
@@ -32,7 +33,7 @@ mod signal;
 pub mod stream;
 #[cfg(feature = "test-hooks")]
 pub mod test_hooks;
-mod turns;
+pub mod turns;
 
 pub use errors::{Code, Failure};
 

@@ -8,18 +8,19 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use crate::errors::{Failure, Result};
 
 /// An object for one call at a time, which can be ended under whoever uses it or waits for it.
-pub(crate) struct Turns<T> {
+pub struct Turns<T> {
     object: Mutex<T>,
     ended: watch::Sender<bool>,
 }
 
 impl<T> Turns<T> {
-    pub(crate) fn new(object: T) -> Self {
+    /// Takes it in.
+    pub fn new(object: T) -> Self {
         Self { object: Mutex::new(object), ended: watch::Sender::new(false) }
     }
 
     /// Waits for a turn; within [`run`](Self::run).
-    pub(crate) async fn turn(&self) -> MutexGuard<'_, T> {
+    pub async fn turn(&self) -> MutexGuard<'_, T> {
         self.object.lock().await
     }
 
@@ -28,7 +29,7 @@ impl<T> Turns<T> {
     /// # Errors
     ///
     /// The call's own, and `CLOSED` behind [`end`](Self::end).
-    pub(crate) async fn run<R>(&self, call: impl Future<Output = Result<R>>) -> Result<R> {
+    pub async fn run<R>(&self, call: impl Future<Output = Result<R>>) -> Result<R> {
         let mut ended = self.ended.subscribe();
         tokio::select! {
             biased;
@@ -41,7 +42,7 @@ impl<T> Turns<T> {
     }
 
     /// Ends it: every call on it fails from now on.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.ended.send_replace(true);
     }
 }

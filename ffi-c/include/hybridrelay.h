@@ -255,6 +255,68 @@ typedef struct hr_local_relay {
 } hr_local_relay;
 
 /**
+ * Follows what happens at a local relay.
+ */
+typedef struct hr_relay_events {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_relay_events;
+
+/**
+ * Something that happened at a local relay.
+ */
+typedef struct hr_relay_event {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_relay_event;
+
+/**
+ * What can be asked about an event of a relay. What it does not tell is empty.
+ */
+typedef uint32_t hr_relay_event_field;
+
+/**
+ * What a hybrid connection is, added together.
+ */
+typedef uint32_t hr_entity_flags;
+
+/**
+ * What somebody comes to a relay for.
+ */
+typedef uint32_t hr_attempt;
+
+/**
+ * A relayed connection of a local relay.
+ */
+typedef struct hr_relayed {
+  /**
+   * Names it, for as long as the relay lives.
+   */
+  uint64_t id;
+  /**
+   * Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames.
+   */
+  uint64_t from_sender;
+  /**
+   * Bytes that the listener has sent, counted in the same way.
+   */
+  uint64_t from_listener;
+  /**
+   * Whether it is held up by hr_local_relay_stall.
+   */
+  bool stalled;
+} hr_relayed;
+
+/**
+ * What can be asked about a relayed connection.
+ */
+typedef uint32_t hr_relayed_field;
+
+/**
  * How important a record is.
  */
 typedef uint32_t hr_log_level;
@@ -326,7 +388,7 @@ typedef struct hr_completion {
  */
 typedef struct hr_stream {
   /**
-   * Not yours to read.
+   * Of hr_publisher_open_submit.
    */
   uint64_t id;
 } hr_stream;
@@ -340,6 +402,36 @@ typedef struct hr_stream {
  * Bytes.
  */
 #define HR_MESSAGE_BINARY 2
+
+/**
+ * Its name, for HR_OPT_ENTITY.
+ */
+#define HR_ENDPOINT_PATH 1
+
+/**
+ * A name for people.
+ */
+#define HR_ENDPOINT_TITLE 2
+
+/**
+ * A sentence or two for people; may be empty.
+ */
+#define HR_ENDPOINT_SUMMARY 3
+
+/**
+ * Words to look for, separated by ", ".
+ */
+#define HR_ENDPOINT_TAGS 4
+
+/**
+ * Where it takes HTTP requests.
+ */
+#define HR_ENDPOINT_URL 5
+
+/**
+ * Where it takes WebSockets.
+ */
+#define HR_ENDPOINT_WEB_SOCKET_URL 6
 
 /**
  * Success.
@@ -527,6 +619,81 @@ typedef struct hr_stream {
 #define HR_STATUS_CLOSED 4
 
 /**
+ * What happened, by the names of Azure's diagnostic log, such as "NewListenerRegistered".
+ */
+#define HR_RELAY_EVENT_OPERATION 1
+
+/**
+ * The hybrid connection.
+ */
+#define HR_RELAY_EVENT_ENTITY 2
+
+/**
+ * The id under which listener, sender and relay know the attempt.
+ */
+#define HR_RELAY_EVENT_TRACKING_ID 3
+
+/**
+ * Address and port of whoever caused it.
+ */
+#define HR_RELAY_EVENT_PEER 4
+
+/**
+ * Why something was refused, or how it ended, in a word that never changes.
+ */
+#define HR_RELAY_EVENT_REASON 5
+
+/**
+ * The status of a refusal, in digits.
+ */
+#define HR_RELAY_EVENT_STATUS 6
+
+/**
+ * Every listener gets everything: see hr_listener_events.
+ */
+#define HR_ENTITY_EVENTS 1
+
+/**
+ * Senders need no token.
+ */
+#define HR_ENTITY_ANONYMOUS 2
+
+/**
+ * Everybody who asks for the endpoints is told of it while somebody listens: see hr_endpoints_find.
+ */
+#define HR_ENTITY_DISCOVERABLE 4
+
+/**
+ * Whatever it is.
+ */
+#define HR_ATTEMPT_ANY 0
+
+/**
+ * A listener opens its control channel.
+ */
+#define HR_ATTEMPT_LISTEN 1
+
+/**
+ * A sender opens a connection.
+ */
+#define HR_ATTEMPT_CONNECT 2
+
+/**
+ * A sender makes an HTTP request.
+ */
+#define HR_ATTEMPT_REQUEST 3
+
+/**
+ * The hybrid connection.
+ */
+#define HR_RELAYED_ENTITY 1
+
+/**
+ * The id under which the relay's events know it.
+ */
+#define HR_RELAYED_TRACKING_ID 2
+
+/**
  * Nothing at all.
  */
 #define HR_LOG_OFF 0
@@ -590,6 +757,11 @@ typedef struct hr_stream {
  * Text, for listeners: the tracking id, which begins with a GUID.
  */
 #define HR_OPT_TRACKING_ID 7
+
+/**
+ * Text, for listeners: "key=value", what it says of itself to whoever may manage. May be set several times; each adds.
+ */
+#define HR_OPT_LABEL 8
 
 /**
  * Duration: how long a whole connect may take. Default 60 000.
@@ -757,6 +929,93 @@ hr_code hr_connection_subprotocol(struct hr_connection connection,
  */
 hr_code hr_connection_release(struct hr_connection connection,
                               struct hr_error **error);
+
+/**
+ * Finds the endpoints of a namespace that are online now. The connection string is as for hr_listener_open; a hybrid connection in it
+ * does not count. With a credential what it may send to is found as well, without one only what is public. HR_UNSUPPORTED from a relay
+ * that does not tell, as Azure Relay. Release it with hr_endpoints_release.
+ */
+hr_code hr_endpoints_find(const char *connection_string,
+                          size_t len,
+                          struct hr_options options,
+                          uint32_t timeout_ms,
+                          struct hr_endpoints *endpoints,
+                          struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the endpoints.
+ */
+hr_code hr_endpoints_find_submit(const char *connection_string,
+                                 size_t len,
+                                 struct hr_options options,
+                                 struct hr_queue queue,
+                                 uint64_t tag,
+                                 struct hr_operation *operation,
+                                 struct hr_error **error);
+
+/**
+ * How many endpoints there are.
+ */
+hr_code hr_endpoints_count(struct hr_endpoints endpoints, size_t *count, struct hr_error **error);
+
+/**
+ * Copies what is known about the endpoint with an index from 0 on, in the manner of hr_incoming_get. HR_END if there is none.
+ */
+hr_code hr_endpoints_get(struct hr_endpoints endpoints,
+                         size_t index,
+                         hr_endpoint_field field,
+                         char *buffer,
+                         size_t capacity,
+                         size_t *len,
+                         struct hr_error **error);
+
+/**
+ * Whether senders to the endpoint with an index need a token, and since when it is online, in milliseconds since 1970; 0 if that is not
+ * known. Both may be NULL. HR_END if there is none.
+ */
+hr_code hr_endpoints_access(struct hr_endpoints endpoints,
+                            size_t index,
+                            bool *requires_token,
+                            int64_t *since_ms,
+                            struct hr_error **error);
+
+/**
+ * Releases a list of endpoints.
+ */
+hr_code hr_endpoints_release(struct hr_endpoints endpoints, struct hr_error **error);
+
+/**
+ * Follows which endpoints of a namespace are online. Nothing is asked before hr_endpoints_watch_next. Release it with
+ * hr_endpoints_watch_release.
+ */
+hr_code hr_endpoints_watch_new(const char *connection_string,
+                               size_t len,
+                               struct hr_options options,
+                               struct hr_endpoints_watch *watch,
+                               struct hr_error **error);
+
+/**
+ * Waits for the next change and tells all that are online then; at first, at once. It fails only if the relay cannot be heard at first;
+ * later the relay is asked again for ever.
+ */
+hr_code hr_endpoints_watch_next(struct hr_endpoints_watch watch,
+                                uint32_t timeout_ms,
+                                struct hr_endpoints *endpoints,
+                                struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the endpoints.
+ */
+hr_code hr_endpoints_watch_next_submit(struct hr_endpoints_watch watch,
+                                       struct hr_queue queue,
+                                       uint64_t tag,
+                                       struct hr_operation *operation,
+                                       struct hr_error **error);
+
+/**
+ * Releases a watch.
+ */
+hr_code hr_endpoints_watch_release(struct hr_endpoints_watch watch, struct hr_error **error);
 
 /**
  * The code of an error; HR_OK for NULL.
@@ -1446,6 +1705,135 @@ hr_code hr_local_relay_stop(struct hr_local_relay relay,
                             struct hr_error **error);
 
 /**
+ * Follows what happens from now on. The relay waits for nobody: whoever is more than 1 024 events behind misses the oldest ones.
+ * Release it with hr_relay_events_release.
+ */
+hr_code hr_local_relay_events(struct hr_local_relay relay,
+                              struct hr_relay_events *events,
+                              struct hr_error **error);
+
+/**
+ * Waits for the next event. HR_END once the relay has ended. Release it with hr_relay_event_release.
+ */
+hr_code hr_relay_events_next(struct hr_relay_events events,
+                             uint32_t timeout_ms,
+                             struct hr_relay_event *event,
+                             struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the event.
+ */
+hr_code hr_relay_events_next_submit(struct hr_relay_events events,
+                                    struct hr_queue queue,
+                                    uint64_t tag,
+                                    struct hr_operation *operation,
+                                    struct hr_error **error);
+
+/**
+ * Copies what an event tells, in the manner of hr_incoming_get.
+ */
+hr_code hr_relay_event_get(struct hr_relay_event event,
+                           hr_relay_event_field field,
+                           char *buffer,
+                           size_t capacity,
+                           size_t *len,
+                           struct hr_error **error);
+
+/**
+ * Releases an event.
+ */
+hr_code hr_relay_event_release(struct hr_relay_event event, struct hr_error **error);
+
+/**
+ * Follows a relay no longer.
+ */
+hr_code hr_relay_events_release(struct hr_relay_events events, struct hr_error **error);
+
+/**
+ * Makes a hybrid connection, or makes it anew with other flags. Those that nobody makes come to be when somebody listens.
+ */
+hr_code hr_local_relay_add(struct hr_local_relay relay,
+                           const char *entity,
+                           size_t entity_len,
+                           hr_entity_flags flags,
+                           struct hr_error **error);
+
+/**
+ * Moves the relay's clocks on in one leap, as if its machine had slept for so long: all that was due meanwhile happens now. Returns at
+ * once.
+ *
+ * Tokens are older: a control channel is closed when its token and five minutes of grace are over. Whoever waits for a listener for 30 s
+ * gets HR_TIMEOUT. Peers that were silent for the time of a Ping are asked, however far the leap was, and given up if the clock moves by
+ * the time for the answer before it has come: a listener after 45 s, a relayed connection after 90 s. The kernel's timers stay as they
+ * are, and so do the clocks of listeners and senders, unless they were made with hr_options_use_clock.
+ */
+hr_code hr_local_relay_advance(struct hr_local_relay relay,
+                               uint64_t by_ms,
+                               struct hr_error **error);
+
+/**
+ * Lets listeners and senders that are made with these options live by the clock of a local relay, which hr_local_relay_advance moves:
+ * then they renew their tokens. A leap of more than the ten seconds in which a Ping is answered makes them dial anew.
+ */
+hr_code hr_options_use_clock(struct hr_options options,
+                             struct hr_local_relay relay,
+                             struct hr_error **error);
+
+/**
+ * Refuses who comes next, or who comes next for `attempt`, with a status from 400 to 599 and a reason, before the relay looks at
+ * anything else. NULL is a reason of the library's own. Several are used up one after the other.
+ */
+hr_code hr_local_relay_refuse_next(struct hr_local_relay relay,
+                                   uint16_t status,
+                                   hr_attempt attempt,
+                                   const char *reason,
+                                   size_t reason_len,
+                                   struct hr_error **error);
+
+/**
+ * Lists the relayed connections that are open, in the order in which they came: each WebSocket connection of a sender that is joined to
+ * a listener, from the moment on at which the sender's connect returns. Writes `capacity` of them at most; `count` gets how many there
+ * are, and may be NULL.
+ */
+hr_code hr_local_relay_connections(struct hr_local_relay relay,
+                                   struct hr_relayed *connections,
+                                   size_t capacity,
+                                   size_t *count,
+                                   struct hr_error **error);
+
+/**
+ * Copies what is known about a relayed connection, in the manner of hr_incoming_get. HR_END if it has ended.
+ */
+hr_code hr_local_relay_connection_get(struct hr_local_relay relay,
+                                      uint64_t id,
+                                      hr_relayed_field field,
+                                      char *buffer,
+                                      size_t capacity,
+                                      size_t *len,
+                                      struct hr_error **error);
+
+/**
+ * Lets no byte of a relayed connection through until hr_local_relay_resume, as a network that has lost its way. HR_END if it has ended.
+ */
+hr_code hr_local_relay_stall(struct hr_local_relay relay,
+                             uint64_t id,
+                             struct hr_error **error);
+
+/**
+ * Lets a stalled connection go on; nothing was lost. HR_END if it has ended.
+ */
+hr_code hr_local_relay_resume(struct hr_local_relay relay, uint64_t id, struct hr_error **error);
+
+/**
+ * Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost. 0
+ * cuts at once. An id of 0 means the connection that comes next, from its first byte on. HR_END if it has ended.
+ */
+hr_code hr_local_relay_cut_after(struct hr_local_relay relay,
+                                 uint64_t id,
+                                 uint64_t bytes,
+                                 struct hr_error **error);
+
+/**
  * Begins to collect records up to a level, or changes the level. Nothing is collected before. Take them with hr_log_next from one
  * thread of yours: 4096 wait at most, older ones are dropped.
  */
@@ -1489,6 +1877,148 @@ hr_code hr_options_set_int(struct hr_options options,
  * Releases options; listeners and senders that were made with them keep what they have.
  */
 hr_code hr_options_release(struct hr_options options, struct hr_error **error);
+
+/**
+ * Asks who listens now. HR_UNSUPPORTED from a relay that does not tell, as Azure Relay. Release it with hr_presence_release.
+ */
+hr_code hr_sender_presence(struct hr_sender sender,
+                           uint32_t timeout_ms,
+                           struct hr_presence *presence,
+                           struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the presence.
+ */
+hr_code hr_sender_presence_submit(struct hr_sender sender,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
+ * Waits until somebody listens, for so long. HR_TIMEOUT if nobody does. `presence`, unless it is NULL, gets who; release it then.
+ */
+hr_code hr_sender_wait_for_listener(struct hr_sender sender,
+                                    uint32_t timeout_ms,
+                                    struct hr_presence *presence,
+                                    struct hr_error **error);
+
+/**
+ * The same for a queue, without a limit: the completion holds the presence.
+ */
+hr_code hr_sender_wait_for_listener_submit(struct hr_sender sender,
+                                           struct hr_queue queue,
+                                           uint64_t tag,
+                                           struct hr_operation *operation,
+                                           struct hr_error **error);
+
+/**
+ * How many listen, and since when.
+ */
+hr_code hr_presence_read(struct hr_presence presence,
+                         struct hr_presence_summary *summary,
+                         struct hr_error **error);
+
+/**
+ * Copies what is known about the listener with an index from 0 on, in the manner of hr_incoming_get. They are told in the order in
+ * which they came. HR_END if there is none.
+ */
+hr_code hr_presence_get(struct hr_presence presence,
+                        size_t index,
+                        hr_present_field field,
+                        char *buffer,
+                        size_t capacity,
+                        size_t *len,
+                        struct hr_error **error);
+
+/**
+ * Copies what a listener says of itself under a key (HR_OPT_LABEL), in the manner of hr_incoming_get. HR_END if it has no such label.
+ */
+hr_code hr_presence_label(struct hr_presence presence,
+                          size_t index,
+                          const char *key,
+                          size_t key_len,
+                          char *buffer,
+                          size_t capacity,
+                          size_t *len,
+                          struct hr_error **error);
+
+/**
+ * The numbers of the listener with an index. HR_END if there is none.
+ */
+hr_code hr_presence_numbers(struct hr_presence presence,
+                            size_t index,
+                            struct hr_present_numbers *numbers,
+                            struct hr_error **error);
+
+/**
+ * Releases a presence.
+ */
+hr_code hr_presence_release(struct hr_presence presence, struct hr_error **error);
+
+/**
+ * Follows who listens, in the background. Returns with the first answer, which hr_presence_watch_current tells; after it nothing ends
+ * the watch. Release it with hr_presence_watch_release.
+ */
+hr_code hr_sender_watch_presence(struct hr_sender sender,
+                                 uint32_t timeout_ms,
+                                 struct hr_presence_watch *watch,
+                                 struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the watch.
+ */
+hr_code hr_sender_watch_presence_submit(struct hr_sender sender,
+                                        struct hr_queue queue,
+                                        uint64_t tag,
+                                        struct hr_operation *operation,
+                                        struct hr_error **error);
+
+/**
+ * Who listens now, or did when the relay was heard last.
+ */
+hr_code hr_presence_watch_current(struct hr_presence_watch watch,
+                                  struct hr_presence *presence,
+                                  struct hr_error **error);
+
+/**
+ * Waits for a change that this watch has not told, an interruption or its end included, and tells who listens. What was over before it
+ * looked is skipped.
+ */
+hr_code hr_presence_watch_next(struct hr_presence_watch watch,
+                               uint32_t timeout_ms,
+                               struct hr_presence *presence,
+                               struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the presence.
+ */
+hr_code hr_presence_watch_next_submit(struct hr_presence_watch watch,
+                                      struct hr_queue queue,
+                                      uint64_t tag,
+                                      struct hr_operation *operation,
+                                      struct hr_error **error);
+
+/**
+ * HR_OK while the relay is heard; otherwise why it is not, as a failure of this call. It is asked again for ever.
+ */
+hr_code hr_presence_watch_interruption(struct hr_presence_watch watch,
+                                       struct hr_error **error);
+
+/**
+ * Releases a watch.
+ */
+hr_code hr_presence_watch_release(struct hr_presence_watch watch, struct hr_error **error);
+
+/**
+ * Copies what a listener and its relay have agreed on beyond the protocol, separated by ", ", in the manner of hr_incoming_get. Empty
+ * with Azure Relay, and while the listener is not online.
+ */
+hr_code hr_listener_features(struct hr_listener listener,
+                             char *buffer,
+                             size_t capacity,
+                             size_t *len,
+                             struct hr_error **error);
 
 /**
  * Makes a queue. Release it with hr_queue_release.

@@ -118,7 +118,7 @@ pub unsafe extern "C" fn hr_connection_send_submit(
     }
 }
 
-fn message(kind: hr_message_kind, data: &[u8]) -> Result<Message> {
+pub(crate) fn message(kind: hr_message_kind, data: &[u8]) -> Result<Message> {
     match kind {
         HR_MESSAGE_BINARY => Ok(Message::from(data.to_vec())),
         HR_MESSAGE_TEXT => match std::str::from_utf8(data) {

@@ -8,7 +8,9 @@
 
 mod boundary;
 mod connection;
+mod discovery;
 mod error;
+mod events;
 mod forward;
 mod http_body;
 mod http_head;
@@ -19,6 +21,7 @@ mod listener;
 mod local;
 mod log;
 mod options;
+mod presence;
 mod queue;
 mod sender;
 mod stream;
@@ -28,7 +31,9 @@ mod token;
 mod version;
 
 pub use connection::*;
+pub use discovery::*;
 pub use error::*;
+pub use events::*;
 pub use forward::*;
 pub use http_body::*;
 pub use http_head::*;
@@ -39,6 +44,7 @@ pub use listener::*;
 pub use local::*;
 pub use log::*;
 pub use options::*;
+pub use presence::*;
 pub use queue::*;
 pub use sender::*;
 pub use stream::*;

@@ -13,6 +13,12 @@ use crate::boundary::{Out, copy_out, required, run, wait};
 use crate::error::{hr_code, hr_error};
 use crate::version::HR_FOREVER;
 
+mod events;
+mod instrument;
+
+pub use events::*;
+pub use instrument::*;
+
 pub(crate) static RELAYS: Table<Arc<LocalRelay>> = Table::new(7, "a local relay");
 
 /// A relay on loopback, with everything that listeners and senders of a test need. Hybrid connections come to be when somebody listens.

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hybridrelay_bindings_common::Failure;
-use hybridrelay_bindings_common::core::{Forwarder, ListenerBuilder, Proxy, SenderBuilder, TokenProvider};
+use hybridrelay_bindings_common::core::env::Env;
+use hybridrelay_bindings_common::core::{
+    Forwarder, ListenerBuilder, NamespaceBuilder, Proxy, SenderBuilder, TokenProvider,
+};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 
@@ -40,6 +43,8 @@ pub const HR_OPT_SUBPROTOCOL: hr_option = 5;
 pub const HR_OPT_HEADER: hr_option = 6;
 /// Text, for listeners: the tracking id, which begins with a GUID.
 pub const HR_OPT_TRACKING_ID: hr_option = 7;
+/// Text, for listeners: "key=value", what it says of itself to whoever may manage. May be set several times; each adds.
+pub const HR_OPT_LABEL: hr_option = 8;
 /// Duration: how long a whole connect may take. Default 60 000.
 pub const HR_OPT_CONNECT_TIMEOUT_MS: hr_option = 100;
 /// Duration, for listeners: how long the dial to a sender may take. Default 20 000.
@@ -71,14 +76,17 @@ pub const HR_OPT_FORWARD_HEADERS: hr_option = 202;
 pub(crate) struct Options {
     texts: Vec<(hr_option, String)>,
     numbers: Vec<(hr_option, u64)>,
+    env: Option<Env>,
 }
 
-/// Applies what both builders have.
-macro_rules! apply_shared {
+/// Applies what every builder has that reaches a relay.
+macro_rules! apply_reach {
     ($options:expr, $builder:ident) => {
+        if let Some(env) = &$options.env {
+            $builder = $builder.env(env.clone());
+        }
         for (option, text) in &$options.texts {
             $builder = match *option {
-                HR_OPT_ENTITY => $builder.entity(text),
                 HR_OPT_TOKEN => $builder.credential(TokenProvider::ready_made(text.as_str())?),
                 HR_OPT_PROXY => $builder.proxy(if text == "none" { Proxy::none() } else { Proxy::url(text)? }),
                 HR_OPT_EXTRA_CA_PEM => $builder.extra_ca_pem(text.as_bytes()),
@@ -93,11 +101,29 @@ macro_rules! apply_shared {
             let duration = Duration::from_millis(*number);
             $builder = match *option {
                 HR_OPT_CONNECT_TIMEOUT_MS => $builder.connect_timeout(duration),
+                HR_OPT_INSECURE_SKIP_VERIFY => $builder.insecure_skip_verify(*number != 0),
+                HR_OPT_INSECURE_PLAINTEXT => $builder.insecure_plaintext(*number != 0),
+                _ => $builder,
+            };
+        }
+    };
+}
+
+/// Applies what listeners and senders have.
+macro_rules! apply_shared {
+    ($options:expr, $builder:ident) => {
+        apply_reach!($options, $builder);
+        for (option, text) in &$options.texts {
+            if *option == HR_OPT_ENTITY {
+                $builder = $builder.entity(text);
+            }
+        }
+        for (option, number) in &$options.numbers {
+            let duration = Duration::from_millis(*number);
+            $builder = match *option {
                 HR_OPT_CLOSE_TIMEOUT_MS => $builder.close_timeout(duration),
                 HR_OPT_KEEP_ALIVE_MS => $builder.keep_alive((*number > 0).then_some(duration)),
                 HR_OPT_MAX_MESSAGE_SIZE => $builder.max_message_size(size(*number)),
-                HR_OPT_INSECURE_SKIP_VERIFY => $builder.insecure_skip_verify(*number != 0),
-                HR_OPT_INSECURE_PLAINTEXT => $builder.insecure_plaintext(*number != 0),
                 _ => $builder,
             };
         }
@@ -122,9 +148,12 @@ impl Options {
             builder = builder.subprotocols(subprotocols.into_iter().map(|(_, name)| name));
         }
         for (option, text) in &self.texts {
-            if *option == HR_OPT_TRACKING_ID {
-                builder = builder.tracking_id(text);
-            }
+            builder = match (*option, text.split_once('=')) {
+                (HR_OPT_TRACKING_ID, _) => builder.tracking_id(text),
+                (HR_OPT_LABEL, Some((key, value))) => builder.label(key, value),
+                (HR_OPT_LABEL, None) => return Err(Failure::invalid("HR_OPT_LABEL has no =: write \"key=value\"")),
+                _ => builder,
+            };
         }
         for (option, number) in &self.numbers {
             builder = match *option {
@@ -135,6 +164,11 @@ impl Options {
                 _ => builder,
             };
         }
+        Ok(builder)
+    }
+
+    pub(crate) fn namespace(&self, mut builder: NamespaceBuilder) -> Result<NamespaceBuilder> {
+        apply_reach!(self, builder);
         Ok(builder)
     }
 
@@ -161,6 +195,13 @@ impl Options {
         }
         forwarder
     }
+}
+
+/// What is made with the options lives in this environment.
+pub(crate) fn use_env(options: hr_options, env: Env) -> Result<()> {
+    let options = OPTIONS.get(Handle(options.id))?;
+    options.lock().unwrap_or_else(PoisonError::into_inner).env = Some(env);
+    Ok(())
 }
 
 fn size(number: u64) -> usize {

@@ -1,8 +1,10 @@
 //! Completion queues, for programs with an event loop.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hybridrelay_bindings_common::Failure;
-use hybridrelay_bindings_common::core::{Connection, Message};
+use hybridrelay_bindings_common::core::{Connection, Endpoint, Event, Message, Presence, PresenceWatcher, Publisher};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::operation::{self, OperationId};
@@ -10,8 +12,12 @@ use hybridrelay_bindings_common::queue::Queue;
 
 use crate::boundary::{Out, limit, run};
 use crate::connection::{self, hr_connection, hr_message};
+use crate::discovery::{self, hr_endpoints};
 use crate::error::{code_of, hr_code, hr_error};
+use crate::events::{self, hr_event, hr_publisher};
 use crate::incoming::{self, Waiting, hr_incoming};
+use crate::local::{self, hr_relay_event};
+use crate::presence::{self, hr_presence, hr_presence_watch};
 
 pub(crate) static QUEUES: Table<Queue<Value>> = Table::new(6, "a queue");
 
@@ -52,6 +58,18 @@ pub struct hr_completion {
     pub error: *mut hr_error,
     /// How many bytes a write has taken over; how many listeners have a one-way request; the status of a response.
     pub number: u64,
+    /// Of hr_publisher_open_submit.
+    pub publisher: hr_publisher,
+    /// Of hr_events_next_submit.
+    pub event: hr_event,
+    /// Of what tells who listens.
+    pub presence: hr_presence,
+    /// Of hr_sender_watch_presence_submit.
+    pub presence_watch: hr_presence_watch,
+    /// Of what tells the endpoints of a namespace.
+    pub endpoints: hr_endpoints,
+    /// Of hr_relay_events_next_submit.
+    pub relay_event: hr_relay_event,
 }
 
 /// What an operation brings. It gets its handle when the program takes it out of the queue, so what nobody takes is released by itself.
@@ -63,6 +81,12 @@ pub(crate) enum Value {
     Bytes(Bytes),
     Number(u64),
     Failure(Failure),
+    Publisher(Publisher),
+    Event(Box<Event>),
+    Presence(Presence),
+    PresenceWatch(PresenceWatcher),
+    Endpoints(Vec<Endpoint>),
+    RelayEvent(Arc<hybridrelay_relay::Event>),
 }
 
 impl hr_completion {
@@ -75,6 +99,12 @@ impl hr_completion {
             Value::Bytes(bytes) => self.message = hr_message::new(Message::from(bytes)),
             Value::Number(number) => self.number = number,
             Value::Failure(failure) => self.error = hr_error::boxed(failure),
+            Value::Publisher(publisher) => self.publisher = events::insert(publisher)?,
+            Value::Event(event) => self.event = events::insert_event(*event)?,
+            Value::Presence(presence) => self.presence = presence::insert(presence)?,
+            Value::PresenceWatch(watcher) => self.presence_watch = presence::insert_watch(watcher)?,
+            Value::Endpoints(endpoints) => self.endpoints = discovery::insert(endpoints)?,
+            Value::RelayEvent(event) => self.relay_event = local::insert_event(event)?,
         }
         Ok(())
     }
@@ -131,6 +161,12 @@ pub unsafe extern "C" fn hr_queue_next(
                 message: hr_message::none(),
                 error: std::ptr::null_mut(),
                 number: 0,
+                publisher: hr_publisher { id: 0 },
+                event: hr_event { id: 0 },
+                presence: hr_presence { id: 0 },
+                presence_watch: hr_presence_watch { id: 0 },
+                endpoints: hr_endpoints { id: 0 },
+                relay_event: hr_relay_event { id: 0 },
             };
             if let Err(failure) = ended.result.and_then(|value| completion.hold(value)) {
                 completion.code = failure.code().0;

@@ -97,15 +97,23 @@ pub unsafe extern "C" fn hr_sender_connect_submit(
 
 fn connect(sender: hr_sender, path: Option<&str>, subprotocols: Option<&str>) -> Result<Connect> {
     let mut connect = SENDERS.get(Handle(sender.id))?.connect();
+    let (path, query) = path_and_query(path);
     if let Some(path) = path {
-        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         connect = connect.path(path);
-        if let Some(query) = query {
-            connect = connect.query(query);
-        }
+    }
+    if let Some(query) = query {
+        connect = connect.query(query);
     }
     let names = subprotocols.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
     Ok(names.fold(connect, Connect::subprotocol))
+}
+
+/// What is added to the hybrid connection, taken apart.
+pub(crate) fn path_and_query(added: Option<&str>) -> (Option<&str>, Option<&str>) {
+    match added.and_then(|added| added.split_once('?')) {
+        Some((path, query)) => (Some(path), Some(query)),
+        None => (added, None),
+    }
 }
 
 /// Releases a sender; its connections go on.

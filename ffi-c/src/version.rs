@@ -8,8 +8,8 @@ use hybridrelay_bindings_common::handles::{Counted, live_handles};
 use hybridrelay_bindings_common::runtime;
 
 use crate::{
-    connection, forward, http_body, http_incoming, http_outgoing, incoming, listener, local, options, queue, sender,
-    stream,
+    connection, discovery, events, forward, http_body, http_incoming, http_outgoing, incoming, listener, local,
+    options, presence, queue, sender, stream,
 };
 
 /// The version of the interface, which this header describes. A library with the same number can be used instead of this one; a
@@ -65,6 +65,15 @@ fn counts() -> BTreeMap<&'static str, usize> {
         &http_outgoing::RESPONSES,
         &stream::STREAMS,
         &forward::FORWARDERS,
+        &local::RELAY_EVENTS,
+        &local::RELAY_EVENT,
+        &events::PUBLISHERS,
+        &events::EVENTS,
+        &events::EVENT,
+        &presence::PRESENCE,
+        &presence::WATCHES,
+        &discovery::ENDPOINTS,
+        &discovery::WATCHES,
     ];
     live_handles(tables)
 }

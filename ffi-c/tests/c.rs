@@ -84,6 +84,21 @@ fn what_comes_in_goes_to_a_server() {
 }
 
 #[test]
+fn publishers_are_heard_by_every_listener() {
+    passes("events");
+}
+
+#[test]
+fn who_listens_and_what_there_is_to_find_is_told_as_it_changes() {
+    passes("presence");
+}
+
+#[test]
+fn a_test_does_to_its_relay_what_it_likes() {
+    passes("instrument");
+}
+
+#[test]
 fn misuse_is_an_error_and_never_more() {
     passes("misuse");
 }

@@ -1,0 +1,167 @@
+/* What a test does to its relay. */
+#include "check.h"
+#include <pthread.h>
+
+enum { NEXT = 1 };
+
+static const uint64_t HOUR = 3600 * 1000;
+static hr_listener listener;
+
+static void *accepts(void *connection) {
+  hr_incoming incoming;
+  OK(hr_listener_accept(listener, LONG, &incoming, &error));
+  OK(hr_incoming_accept(incoming, NULL, 0, LONG, connection, &error));
+  return NULL;
+}
+
+static void meet(hr_sender sender, hr_connection *there, hr_connection *back) {
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, accepts, back) == 0);
+  OK(hr_sender_connect(sender, NULL, 0, NULL, 0, LONG, there, &error));
+  CHECK(pthread_join(thread, NULL) == 0);
+}
+
+/* Waits for an event of the relay. */
+static void happens(hr_relay_events events, const char *operation, const char *reason) {
+  for (;;) {
+    hr_relay_event event;
+    char is[128], why[128], entity[64];
+    OK(hr_relay_events_next(events, LONG, &event, &error));
+    OK(hr_relay_event_get(event, HR_RELAY_EVENT_OPERATION, is, sizeof is, NULL, &error));
+    OK(hr_relay_event_get(event, HR_RELAY_EVENT_REASON, why, sizeof why, NULL, &error));
+    OK(hr_relay_event_get(event, HR_RELAY_EVENT_ENTITY, entity, sizeof entity, NULL, &error));
+    WANT(HR_INVALID_ARGUMENT, hr_relay_event_get(event, 99, is, sizeof is, NULL, &error));
+    OK(hr_relay_event_release(event, &error));
+    if (strcmp(is, operation) == 0 && strcmp(why, reason) == 0) {
+      return;
+    }
+  }
+}
+
+static void refuses(hr_local_relay relay, hr_sender sender, hr_relay_events events) {
+  hr_connection connection;
+  hr_error *error = NULL;
+  WANT(HR_INVALID_ARGUMENT, hr_local_relay_refuse_next(relay, 200, HR_ATTEMPT_ANY, NULL, 0, &error));
+  WANT(HR_INVALID_ARGUMENT, hr_local_relay_refuse_next(relay, 403, 99, NULL, 0, &error));
+  OK(hr_local_relay_refuse_next(relay, 503, HR_ATTEMPT_CONNECT, "closed for today", HR_NTS, &error));
+  CHECK(hr_sender_connect(sender, NULL, 0, NULL, 0, LONG, &connection, &error) == HR_SERVER_BUSY);
+  CHECK(hr_error_status(error) == 503 && strncmp(hr_error_reason(error), "closed for today", 16) == 0);
+  hr_error_free(error);
+  happens(events, "ProcessingRequestFailed", "instructed");
+}
+
+static void cuts(hr_local_relay relay, hr_sender sender) {
+  hr_connection there, back;
+  hr_message message;
+  hr_relayed open[2];
+  size_t many = 0;
+  char buffer[64];
+  uint64_t id;
+
+  meet(sender, &there, &back);
+  OK(hr_local_relay_connections(relay, NULL, 0, &many, &error));
+  CHECK(many == 1);
+  WANT(HR_INVALID_ARGUMENT, hr_local_relay_connections(relay, NULL, 1, NULL, &error));
+  OK(hr_local_relay_connections(relay, open, 2, NULL, &error));
+  id = open[0].id;
+  CHECK(!open[0].stalled && open[0].from_sender == 0 && open[0].from_listener == 0);
+  OK(hr_local_relay_connection_get(relay, id, HR_RELAYED_ENTITY, buffer, sizeof buffer, NULL, &error));
+  CHECK(strcmp(buffer, "hyco") == 0);
+  OK(hr_local_relay_connection_get(relay, id, HR_RELAYED_TRACKING_ID, buffer, sizeof buffer, NULL, &error));
+  CHECK(strlen(buffer) >= 36);
+
+  OK(hr_local_relay_stall(relay, id, &error));
+  text(there, "held up");
+  OK(hr_connection_flush(there, LONG, &error));
+  WANT(HR_TIMEOUT, hr_connection_receive(back, 20, &message, &error));
+  OK(hr_local_relay_connections(relay, open, 2, NULL, &error));
+  CHECK(open[0].stalled && open[0].from_sender == 0);
+  OK(hr_local_relay_resume(relay, id, &error));
+  receives(back, "held up");
+
+  OK(hr_local_relay_cut_after(relay, id, 0, &error));
+  WANT(HR_CONNECTION_LOST, hr_connection_receive(back, LONG, &message, &error));
+  WANT(HR_CONNECTION_LOST, hr_connection_receive(there, LONG, &message, &error));
+  OK(hr_connection_release(there, &error));
+  OK(hr_connection_release(back, &error));
+  while (many > 0) {
+    OK(hr_local_relay_connections(relay, NULL, 0, &many, &error));
+  }
+  WANT(HR_END, hr_local_relay_stall(relay, id, &error));
+  WANT(HR_END, hr_local_relay_resume(relay, id, &error));
+  WANT(HR_END, hr_local_relay_cut_after(relay, id, 0, &error));
+  WANT(HR_END, hr_local_relay_connection_get(relay, id, HR_RELAYED_ENTITY, buffer, sizeof buffer, NULL, &error));
+
+  OK(hr_local_relay_cut_after(relay, 0, 12, &error));
+  meet(sender, &there, &back);
+  text(there, "123456");
+  WANT(HR_CONNECTION_LOST, hr_connection_receive(there, LONG, &message, &error));
+  OK(hr_connection_release(there, &error));
+  OK(hr_connection_release(back, &error));
+}
+
+/* An hour passes: who lives by the relay's clock has a new token, who does not is asked whether it is there. */
+static void passes(hr_local_relay relay, const char *cs, hr_relay_events events) {
+  hr_options options;
+  hr_listener renews;
+  hr_queue queue;
+  hr_completion end;
+  char operation[64];
+  int renewed = 0;
+  OK(hr_options_new(&options, &error));
+  OK(hr_options_use_clock(options, relay, &error));
+  OK(hr_listener_open(cs, HR_NTS, options, LONG, &renews, &error));
+  OK(hr_options_release(options, &error));
+  OK(hr_queue_new(&queue, &error));
+  OK(hr_local_relay_advance(relay, HOUR, &error));
+  while (!renewed) {
+    OK(hr_relay_events_next_submit(events, queue, NEXT, NULL, &error));
+    OK(hr_queue_next(queue, LONG, &end, &error));
+    CHECK(end.tag == NEXT && end.code == HR_OK);
+    OK(hr_relay_event_get(end.relay_event, HR_RELAY_EVENT_OPERATION, operation, sizeof operation, NULL, &error));
+    OK(hr_relay_event_release(end.relay_event, &error));
+    renewed = strcmp(operation, "TokenRenewed") == 0 || strcmp(operation, "NewListenerRegistered") == 0;
+  }
+  OK(hr_queue_release(queue, &error));
+  OK(hr_listener_release(renews, &error));
+  /* The other one has a token for an hour, and five minutes of grace. */
+  OK(hr_local_relay_advance(relay, 10 * 60 * 1000, &error));
+  happens(events, "ListenerClosingFromExpiredToken", "");
+}
+
+int main(void) {
+  char cs[512];
+  hr_local_relay relay = start(cs, sizeof cs), none = {0};
+  hr_relay_events events, no_events = {0};
+  hr_relay_event event;
+  hr_sender sender;
+  OK(hr_local_relay_events(relay, &events, &error));
+  WANT(HR_WOULD_BLOCK, hr_relay_events_next(events, 0, &event, &error));
+  OK(hr_listener_open(cs, HR_NTS, DEFAULTS, LONG, &listener, &error));
+  OK(hr_sender_new(cs, HR_NTS, DEFAULTS, &sender, &error));
+  refuses(relay, sender, events);
+  cuts(relay, sender);
+  passes(relay, cs, events);
+  WANT(HR_INVALID_HANDLE, hr_local_relay_advance(none, 1, &error));
+  WANT(HR_INVALID_HANDLE, hr_local_relay_stall(none, 1, &error));
+  WANT(HR_INVALID_HANDLE, hr_local_relay_cut_after(none, 0, 1, &error));
+  WANT(HR_INVALID_HANDLE, hr_local_relay_refuse_next(none, 403, 0, NULL, 0, &error));
+  WANT(HR_INVALID_HANDLE, hr_local_relay_connections(none, NULL, 0, NULL, &error));
+  WANT(HR_INVALID_HANDLE, hr_local_relay_add(none, "e", 1, 0, &error));
+  WANT(HR_INVALID_HANDLE, hr_relay_events_next(no_events, 0, &event, &error));
+  WANT(HR_INVALID_HANDLE, hr_options_use_clock(DEFAULTS, relay, &error));
+  OK(hr_listener_release(listener, &error));
+  OK(hr_sender_release(sender, &error));
+  OK(hr_local_relay_stop(relay, 0, &error));
+  {
+    hr_code code;
+    while ((code = hr_relay_events_next(events, LONG, &event, NULL)) == HR_OK) {
+      OK(hr_relay_event_release(event, &error));
+    }
+    CHECK(code == HR_END);
+  }
+  OK(hr_relay_events_release(events, &error));
+  CHECK(hr_live_handles() == 0);
+  hr_shutdown(1000);
+  return 0;
+}
