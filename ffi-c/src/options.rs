@@ -234,7 +234,7 @@ pub unsafe extern "C" fn hr_options_set_str(
         run(error, || {
             let value = required("value", value, len)?;
             let options = OPTIONS.get(Handle(options.id))?;
-            if !(HR_OPT_ENTITY..=HR_OPT_TRACKING_ID).contains(&option) {
+            if !(HR_OPT_ENTITY..=HR_OPT_LABEL).contains(&option) {
                 return Err(Failure::invalid(format!("{option} is no option that is a text")));
             }
             options.lock().unwrap_or_else(PoisonError::into_inner).texts.push((option, value.to_owned()));

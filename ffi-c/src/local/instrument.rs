@@ -78,6 +78,7 @@ pub unsafe extern "C" fn hr_local_relay_add(
             }
             if flags & HR_ENTITY_DISCOVERABLE != 0 {
                 entity = entity.discoverable(Discoverable::new(Visibility::Public));
+                relay.store().edit(relay.namespace(), |namespace| namespace.discovery = true);
             }
             relay.store().put_entity(relay.namespace(), entity);
             Ok(())
