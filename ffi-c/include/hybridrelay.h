@@ -900,7 +900,16 @@ hr_code hr_connection_close(struct hr_connection connection,
                             struct hr_error **error);
 
 /**
- * The same with a close code and a reason for the peer: 1000 to 1003, 1007 to 1014, or 3000 to 4999, and at most 123 bytes.
+ * The same for a queue.
+ */
+hr_code hr_connection_close_submit(struct hr_connection connection,
+                                   struct hr_queue queue,
+                                   uint64_t tag,
+                                   struct hr_operation *operation,
+                                   struct hr_error **error);
+
+/**
+ * As hr_connection_close, with a close code and a reason for the peer: 1000 to 1003, 1007 to 1014, or 3000 to 4999, and at most 123 bytes.
  */
 hr_code hr_connection_close_with(struct hr_connection connection,
                                  uint16_t code,

@@ -203,7 +203,27 @@ pub unsafe extern "C" fn hr_connection_close(
     unsafe { run(error, || wait(CONNECTIONS.get(Handle(connection.id))?.close(), timeout_ms)) }
 }
 
-/// The same with a close code and a reason for the peer: 1000 to 1003, 1007 to 1014, or 3000 to 4999, and at most 123 bytes.
+/// The same for a queue.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_connection_close_submit(
+    connection: hr_connection,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let connection = CONNECTIONS.get(Handle(connection.id))?;
+            let queue = queue_of(queue)?;
+            let future = async move { Ok(connection.close().await.map(|()| Value::None)?) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
+}
+
+/// As hr_connection_close, with a close code and a reason for the peer: 1000 to 1003, 1007 to 1014, or 3000 to 4999, and at most 123 bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_connection_close_with(
     connection: hr_connection,

@@ -12,9 +12,11 @@ use xshell::Shell;
 mod autobahn;
 mod bench;
 mod check;
+mod dist;
 mod setup;
 mod soak;
 mod test;
+mod valgrind;
 
 /// Tasks of the hybridrelay workspace.
 #[derive(Parser)]
@@ -30,6 +32,10 @@ enum Task {
     Bench(bench::Options),
     /// Check form: formatting, lints, documentation, dependencies, fuzz targets. Runs no test.
     Check,
+    /// Build what users install.
+    Dist(dist::Options),
+    /// Run the tests in C under valgrind. Some minutes.
+    Valgrind,
     /// Run the Autobahn test suite against both of our WebSocket ends. Sets it up if need be; needs root.
     Autobahn(autobahn::Options),
 }
@@ -56,6 +62,8 @@ fn run(task: &Task) -> Result<()> {
         Task::Soak(options) => soak::run(&sh, options),
         Task::Bench(options) => bench::run(&sh, options),
         Task::Check => check::run(&sh),
+        Task::Dist(options) => dist::run(&sh, options),
+        Task::Valgrind => valgrind::run(&sh),
         Task::Autobahn(options) => autobahn::run(&sh, options),
     }
 }

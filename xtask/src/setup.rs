@@ -23,6 +23,11 @@ pub(crate) fn for_autobahn(sh: &Shell) -> Result<()> {
     programs::require(sh, programs::FOR_AUTOBAHN)
 }
 
+/// What looks at the memory of C programs.
+pub(crate) fn for_valgrind(sh: &Shell) -> Result<()> {
+    programs::require(sh, programs::FOR_VALGRIND)
+}
+
 /// What the benchmarks need.
 pub(crate) fn for_bench(sh: &Shell) -> Result<()> {
     programs::require(sh, programs::FOR_BENCH)?;

@@ -26,6 +26,12 @@ pub(super) const FOR_TESTS: &[Program] = &[
         why: "a browser's WebSocket is one of the senders",
     },
     Program {
+        name: "cmake and ctest",
+        probe: Probe::OnPath("cmake"),
+        from: Source::Debian("cmake"),
+        why: "a C program finds the installed C library by it",
+    },
+    Program {
         name: "cc and nm",
         probe: Probe::OnPath("nm"),
         from: Source::Debian("gcc"),
@@ -84,6 +90,10 @@ pub(super) const FOR_TESTS: &[Program] = &[
         probe: Probe::Header("openssl/evp.h"),
         from: Source::Debian("libssl-dev"),
         why: "the C program of the conformance tests makes digests",
+        name: "pkg-config",
+        probe: Probe::OnPath("pkg-config"),
+        from: Source::Debian("pkg-config"),
+        why: "a C program finds the installed C library by it",
     },
     Program {
         name: "python3 with venv",
@@ -120,6 +130,22 @@ pub(super) const FOR_TESTS: &[Program] = &[
         probe: Probe::OnPath("npm"),
         from: Source::Elsewhere("it comes with node, or is Debian's npm"),
         why: "the official clients are its packages",
+    },
+];
+
+/// What the C tests are looked at with, beside what they need themselves.
+pub(super) const FOR_VALGRIND: &[Program] = &[
+    Program {
+        name: "cmake and ctest",
+        probe: Probe::OnPath("cmake"),
+        from: Source::Debian("cmake"),
+        why: "it builds the tests and runs them",
+    },
+    Program {
+        name: "valgrind",
+        probe: Probe::OnPath("valgrind"),
+        from: Source::Debian("valgrind"),
+        why: "the tests run in it",
     },
 ];
 

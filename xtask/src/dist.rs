@@ -1,0 +1,40 @@
+//! `cargo xtask dist`: what is handed to users, as they install it.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use xshell::Shell;
+
+mod c;
+mod licences;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The C library as a prefix to install from: headers, shared and static library, pkg-config, CMake, licences.
+    C {
+        /// Where it goes; what is there already stays.
+        #[arg(long, value_name = "DIR", default_value = "target/dist/c")]
+        prefix: PathBuf,
+        /// Take the libraries that cargo has put there, whatever their profile, and build none. They are not measured.
+        #[arg(long, value_name = "DIR")]
+        artefacts: Option<PathBuf>,
+    },
+}
+
+pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
+    match &options.what {
+        What::C { prefix, artefacts } => c::run(sh, prefix, artefacts.as_deref()),
+    }
+}
+
+/// The same for tasks that need the C library installed: from what cargo has built, to a prefix.
+pub(crate) fn install_c(sh: &Shell, prefix: &std::path::Path, artefacts: &std::path::Path) -> Result<()> {
+    c::run(sh, prefix, Some(artefacts))
+}
