@@ -90,6 +90,8 @@ pub(super) const FOR_TESTS: &[Program] = &[
         probe: Probe::Header("openssl/evp.h"),
         from: Source::Debian("libssl-dev"),
         why: "the C program of the conformance tests makes digests",
+    },
+    Program {
         name: "pkg-config",
         probe: Probe::OnPath("pkg-config"),
         from: Source::Debian("pkg-config"),
