@@ -106,6 +106,62 @@ typedef struct hr_operation {
 } hr_operation;
 
 /**
+ * Options for hr_listener_open, hr_sender_new and hr_listener_forward. {0} stands for the defaults. One object serves any number of calls; a change
+ * concerns later ones.
+ */
+typedef struct hr_options {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_options;
+
+/**
+ * The endpoints of a namespace that are online, at one moment, in the order of their names.
+ */
+typedef struct hr_endpoints {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_endpoints;
+
+/**
+ * What can be asked about an endpoint.
+ */
+typedef uint32_t hr_endpoint_field;
+
+/**
+ * Follows which endpoints of a namespace are online.
+ */
+typedef struct hr_endpoints_watch {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_endpoints_watch;
+
+/**
+ * A sender: opens connections to a hybrid connection.
+ */
+typedef struct hr_sender {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_sender;
+
+/**
+ * A connection on which this side only speaks. Threads may publish at once.
+ */
+typedef struct hr_publisher {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_publisher;
+
+/**
  * A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
  */
 typedef struct hr_listener {
@@ -116,15 +172,34 @@ typedef struct hr_listener {
 } hr_listener;
 
 /**
- * Options for hr_listener_open, hr_sender_new and hr_listener_forward. {0} stands for the defaults. One object serves any number of calls; a change
- * concerns later ones.
+ * Everything that the publishers of a hybrid connection say, one event after the other.
  */
-typedef struct hr_options {
+typedef struct hr_events {
   /**
    * Not yours to read.
    */
   uint64_t id;
-} hr_options;
+} hr_events;
+
+/**
+ * An event.
+ */
+typedef struct hr_event {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_event;
+
+/**
+ * What an event is. Tolerate numbers you do not know.
+ */
+typedef uint32_t hr_event_kind;
+
+/**
+ * What can be asked about an event. What it does not tell is empty.
+ */
+typedef uint32_t hr_event_field;
 
 /**
  * A forwarder at work.
@@ -213,16 +288,6 @@ typedef struct hr_outgoing {
    */
   uint64_t id;
 } hr_outgoing;
-
-/**
- * A sender: opens connections to a hybrid connection.
- */
-typedef struct hr_sender {
-  /**
-   * Not yours to read.
-   */
-  uint64_t id;
-} hr_sender;
 
 /**
  * The response to a request that was sent, from the moment of sending on: wait for it, then read it.
@@ -345,6 +410,67 @@ typedef struct hr_log_record {
 typedef uint32_t hr_option;
 
 /**
+ * Who listens on a hybrid connection, at one moment.
+ */
+typedef struct hr_presence {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_presence;
+
+/**
+ * How many listen.
+ */
+typedef struct hr_presence_summary {
+  /**
+   * How many listeners are online.
+   */
+  uint64_t count;
+  /**
+   * Since when there has been one without interruption, in milliseconds since 1970; 0 if there is none.
+   */
+  int64_t since_ms;
+  /**
+   * How many of them are told one by one: 0 without the right to manage.
+   */
+  uint64_t told;
+} hr_presence_summary;
+
+/**
+ * What can be asked about a listener that is online. What is not known is empty.
+ */
+typedef uint32_t hr_present_field;
+
+/**
+ * Numbers of a listener that is online.
+ */
+typedef struct hr_present_numbers {
+  /**
+   * Since when it is online, in milliseconds since 1970; 0 if it is not known.
+   */
+  int64_t since_ms;
+  /**
+   * When its last byte came, in milliseconds since 1970; 0 if it is not known.
+   */
+  int64_t last_heard_ms;
+  /**
+   * Senders and requests that it has been given and has not answered yet.
+   */
+  uint64_t in_flight;
+} hr_present_numbers;
+
+/**
+ * Follows who listens on a hybrid connection.
+ */
+typedef struct hr_presence_watch {
+  /**
+   * Not yours to read.
+   */
+  uint64_t id;
+} hr_presence_watch;
+
+/**
  * The end of an operation. Which of its parts hold something follows from the operation; the others are all zero. What it holds is
  * yours to release or free, `error` too.
  */
@@ -381,6 +507,30 @@ typedef struct hr_completion {
    * How many bytes a write has taken over; how many listeners have a one-way request; the status of a response.
    */
   uint64_t number;
+  /**
+   * Of hr_publisher_open_submit.
+   */
+  struct hr_publisher publisher;
+  /**
+   * Of hr_events_next_submit.
+   */
+  struct hr_event event;
+  /**
+   * Of what tells who listens.
+   */
+  struct hr_presence presence;
+  /**
+   * Of hr_sender_watch_presence_submit.
+   */
+  struct hr_presence_watch presence_watch;
+  /**
+   * Of what tells the endpoints of a namespace.
+   */
+  struct hr_endpoints endpoints;
+  /**
+   * Of hr_relay_events_next_submit.
+   */
+  struct hr_relay_event relay_event;
 } hr_completion;
 
 /**
@@ -388,7 +538,7 @@ typedef struct hr_completion {
  */
 typedef struct hr_stream {
   /**
-   * Of hr_publisher_open_submit.
+   * Not yours to read.
    */
   uint64_t id;
 } hr_stream;
@@ -552,6 +702,51 @@ typedef struct hr_stream {
  * The sequence has ended in order.
  */
 #define HR_END 104
+
+/**
+ * A message of a publisher that is connected.
+ */
+#define HR_EVENT_MESSAGE 1
+
+/**
+ * An HTTP request. Its sender has been answered.
+ */
+#define HR_EVENT_REQUEST 2
+
+/**
+ * The relay has dropped events of a publisher, because this listener did not keep up.
+ */
+#define HR_EVENT_MISSED 3
+
+/**
+ * The path behind the hybrid connection, percent-encoded as the sender wrote it.
+ */
+#define HR_EVENT_PATH 1
+
+/**
+ * The query without the relay's own parameters.
+ */
+#define HR_EVENT_QUERY 2
+
+/**
+ * The sender's address and port as the relay saw them.
+ */
+#define HR_EVENT_REMOTE_ADDRESS 3
+
+/**
+ * The sub-protocol of a publisher.
+ */
+#define HR_EVENT_SUBPROTOCOL 4
+
+/**
+ * The id under which the relay knows the publisher, or the request: the same for all events of one connection.
+ */
+#define HR_EVENT_TRACKING_ID 5
+
+/**
+ * The method of a request.
+ */
+#define HR_EVENT_METHOD 6
 
 /**
  * A sender that wants a connection: accept it with hr_incoming_accept.
@@ -828,6 +1023,36 @@ typedef struct hr_stream {
  */
 #define HR_OPT_FORWARD_HEADERS 202
 
+/**
+ * Names this life of it.
+ */
+#define HR_PRESENT_ID 1
+
+/**
+ * The id by which senders choose it and logs know it.
+ */
+#define HR_PRESENT_TRACKING_ID 2
+
+/**
+ * Where it connected from.
+ */
+#define HR_PRESENT_ADDRESS 3
+
+/**
+ * What it says it is.
+ */
+#define HR_PRESENT_AGENT 4
+
+/**
+ * The rule that let it in.
+ */
+#define HR_PRESENT_RULE 5
+
+/**
+ * What it and the relay agreed on, separated by ", ".
+ */
+#define HR_PRESENT_FEATURES 6
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1080,6 +1305,177 @@ void hr_error_free(struct hr_error *error);
  * The name of a code, such as "HR_NO_LISTENERS"; "HR_UNKNOWN" for one that this library does not know. Valid for ever.
  */
 const char *hr_code_name(hr_code code);
+
+/**
+ * Opens a publisher. `path` and `subprotocols` are as for hr_sender_connect. At a hybrid connection for events every listener hears it,
+ * at any other one the listener that accepts it. Release it with hr_publisher_release.
+ */
+hr_code hr_publisher_open(struct hr_sender sender,
+                          const char *path,
+                          size_t path_len,
+                          const char *subprotocols,
+                          size_t subprotocols_len,
+                          uint32_t timeout_ms,
+                          struct hr_publisher *publisher,
+                          struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the publisher.
+ */
+hr_code hr_publisher_open_submit(struct hr_sender sender,
+                                 const char *path,
+                                 size_t path_len,
+                                 const char *subprotocols,
+                                 size_t subprotocols_len,
+                                 struct hr_queue queue,
+                                 uint64_t tag,
+                                 struct hr_operation *operation,
+                                 struct hr_error **error);
+
+/**
+ * Publishes an event: HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. It is taken over whole or not at all, as fast as the
+ * network takes it; that says nothing of who has heard it. HR_MESSAGE_TOO_LARGE when an event before was longer than the hybrid
+ * connection takes, which ends the publisher.
+ */
+hr_code hr_publisher_publish(struct hr_publisher publisher,
+                             hr_message_kind kind,
+                             const uint8_t *data,
+                             size_t len,
+                             uint32_t timeout_ms,
+                             struct hr_error **error);
+
+/**
+ * The same for a queue. The data is copied.
+ */
+hr_code hr_publisher_publish_submit(struct hr_publisher publisher,
+                                    hr_message_kind kind,
+                                    const uint8_t *data,
+                                    size_t len,
+                                    struct hr_queue queue,
+                                    uint64_t tag,
+                                    struct hr_operation *operation,
+                                    struct hr_error **error);
+
+/**
+ * Waits until everything that was published has left.
+ */
+hr_code hr_publisher_flush(struct hr_publisher publisher,
+                           uint32_t timeout_ms,
+                           struct hr_error **error);
+
+/**
+ * Ends a publisher behind everything that was published, and waits until the other side has taken it. Doing it twice does nothing.
+ */
+hr_code hr_publisher_close(struct hr_publisher publisher,
+                           uint32_t timeout_ms,
+                           struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_publisher_close_submit(struct hr_publisher publisher,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
+ * Waits until the other side has ended the publisher, and fails with why. Never succeeds.
+ */
+hr_code hr_publisher_ended(struct hr_publisher publisher,
+                           uint32_t timeout_ms,
+                           struct hr_error **error);
+
+/**
+ * Ends a publisher at once; what has not left is lost.
+ */
+hr_code hr_publisher_abort(struct hr_publisher publisher, struct hr_error **error);
+
+/**
+ * Copies the id under which relay and subscribers know the publisher, in the manner of hr_incoming_get.
+ */
+hr_code hr_publisher_tracking_id(struct hr_publisher publisher,
+                                 char *buffer,
+                                 size_t capacity,
+                                 size_t *len,
+                                 struct hr_error **error);
+
+/**
+ * Releases a publisher. One that was not closed is aborted, as soon as no call uses it any more.
+ */
+hr_code hr_publisher_release(struct hr_publisher publisher, struct hr_error **error);
+
+/**
+ * Takes everything that comes to a listener from here on as events: the messages of every publisher, and requests, one after the other.
+ * At most 1 MiB of them waits. Once it is released, what comes then waits for hr_listener_accept again. Release it with
+ * hr_events_release.
+ */
+hr_code hr_listener_events(struct hr_listener listener,
+                           struct hr_events *events,
+                           struct hr_error **error);
+
+/**
+ * Waits for the next event. HR_END after hr_listener_close. Release it with hr_event_release.
+ */
+hr_code hr_events_next(struct hr_events events,
+                       uint32_t timeout_ms,
+                       struct hr_event *event,
+                       struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the event.
+ */
+hr_code hr_events_next_submit(struct hr_events events,
+                              struct hr_queue queue,
+                              uint64_t tag,
+                              struct hr_operation *operation,
+                              struct hr_error **error);
+
+/**
+ * What an event is, and how many events were dropped if it is HR_EVENT_MISSED. Both may be NULL.
+ */
+hr_code hr_event_kind_of(struct hr_event event,
+                         hr_event_kind *kind,
+                         uint64_t *missed,
+                         struct hr_error **error);
+
+/**
+ * What an event says: a publisher's message, or the body of a request. Free it with hr_message_free; it may outlive the event.
+ */
+hr_code hr_event_message(struct hr_event event,
+                         struct hr_message *message,
+                         struct hr_error **error);
+
+/**
+ * Copies what is known about an event, in the manner of hr_incoming_get.
+ */
+hr_code hr_event_get(struct hr_event event,
+                     hr_event_field field,
+                     char *buffer,
+                     size_t capacity,
+                     size_t *len,
+                     struct hr_error **error);
+
+/**
+ * Copies a header of the publisher's handshake, or of the request, in the manner of hr_incoming_header. HR_END if there is none.
+ */
+hr_code hr_event_header(struct hr_event event,
+                        const char *name,
+                        size_t name_len,
+                        char *buffer,
+                        size_t capacity,
+                        size_t *len,
+                        struct hr_error **error);
+
+/**
+ * Releases an event.
+ */
+hr_code hr_event_release(struct hr_event event, struct hr_error **error);
+
+/**
+ * Releases events: publishers are let go as soon as no call uses them any more.
+ */
+hr_code hr_events_release(struct hr_events events, struct hr_error **error);
 
 /**
  * Begins to send everything that comes in at a listener to a server near it, in the background. `target` is `http://host:port`, with a path if
