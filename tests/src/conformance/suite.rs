@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::members::{Builds, MEMBERS, Member};
@@ -39,6 +40,25 @@ pub struct Suite {
 struct Cast<'a> {
     scenario: &'a Scenario,
     members: BTreeMap<Role, Member>,
+}
+
+/// The row of what programs hold when all is over.
+const NOTHING_LEFT: &str = "(nothing is left)";
+
+/// Whether a program has let go of all that scenarios have made.
+async fn nothing_left(program: &Testee) -> Outcome {
+    let transcript = Transcript::default();
+    let asked = program.ask("it", json!({"op": "counters"}), &transcript).await;
+    let held = asked.map(|answer| answer["ok"].clone());
+    let counted = match program.lacks("live-handles") {
+        Some(_) => vec!["objects"],
+        None => vec!["objects", "liveHandles"],
+    };
+    match held {
+        Ok(held) if counted.iter().all(|name| held[*name] == json!(0)) => Outcome::Passed,
+        Ok(_) => Outcome::Failed(format!("something is left\n{}", transcript.text())),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    }
 }
 
 impl Cast<'_> {
@@ -100,6 +120,9 @@ impl Suite {
             let members = cast.members.iter().map(|(role, member)| (*role, member.name)).collect();
             let outcome = outcomes.remove(number).context("every run has an outcome")?;
             report.add(&cast.scenario.name, members, outcome);
+        }
+        for (name, program) in self.programs.lock().await.iter() {
+            report.add(NOTHING_LEFT, BTreeMap::from([(Role::Listener, *name)]), nothing_left(program).await);
         }
         Ok(report)
     }

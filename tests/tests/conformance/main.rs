@@ -4,10 +4,11 @@
 // Real processes, sockets and time are the point here.
 #![allow(clippy::disallowed_methods)]
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use hybridrelay_tests::conformance::{Builds, Scenario, Selection, Suite};
+use hybridrelay_tests::conformance::{Builds, Launch, MEMBERS, Member, Outcome, Role, Scenario, Selection, Suite};
 
 /// What is asked of this program.
 enum Wish {
@@ -36,12 +37,45 @@ async fn run() -> Result<bool> {
             return Ok(true);
         }
     };
-    let report = Suite::new(Builds::new(env!("CARGO_BIN_EXE_testee"))?).await?.run(&selection).await?;
+    let mut report = Suite::new(builds()?).await?.run(&selection).await?;
+    if selection.scenarios.is_empty() && selection.languages.is_empty() {
+        for (broken, scenario) in BROKEN {
+            let outcome = match notices(broken, scenario).await? {
+                true => Outcome::Passed,
+                false => Outcome::Failed(format!("{} in {scenario} was not noticed", broken.name)),
+            };
+            report.add("(mistakes are noticed)", BTreeMap::from([(Role::Sender, broken.name)]), outcome);
+        }
+    }
     for failure in report.failures() {
         println!("---- {failure}");
     }
     println!("{report}");
     Ok(report.counts().1 == 0)
+}
+
+/// Programs that do something wrong, each with a scenario that must notice it.
+const BROKEN: [(Member, &str); 2] = [
+    (broken("a wrong byte", &[("HYBRIDRELAY_TESTEE_BREAKS", "byte")]), "echo-1mib"),
+    (broken("a wrong code", &[("HYBRIDRELAY_TESTEE_BREAKS", "code")]), "wrong-path"),
+];
+
+const fn broken(name: &'static str, variables: &'static [(&'static str, &'static str)]) -> Member {
+    Member { name, launch: Launch::Rust, variables, quirks: &[] }
+}
+
+/// Whether a scenario fails that is carried out by a program which does something wrong.
+async fn notices(broken: Member, scenario: &str) -> Result<bool> {
+    let suite = Suite::with_members(builds()?, vec![MEMBERS[0], broken]).await?;
+    let selection = Selection { scenarios: vec![scenario.to_owned()], languages: vec![broken.name.to_owned()] };
+    let report = suite.run(&selection).await?;
+    let failures: Vec<_> = report.failures().collect();
+    // Whoever looks for the mistake sees what was said.
+    Ok(!failures.is_empty() && failures.iter().all(|failure| failure.contains("sender > {")))
+}
+
+fn builds() -> Result<Builds> {
+    Builds::new(env!("CARGO_BIN_EXE_testee"))
 }
 
 /// Reads `--scenario` and `--language`, the same as variables of the environment, and what every test program is given: parts of names,
