@@ -17,7 +17,7 @@ mod world;
 
 pub use members::{Builds, Launch, MEMBERS, Member};
 pub use report::{Outcome, Report};
-pub use scenario::{Role, Scenario};
+pub use scenario::{Role, Scenario, Wanted};
 pub use suite::{Selection, Suite};
 pub use testee::{Pending, Testee};
 pub use transcript::Transcript;

@@ -28,6 +28,7 @@ const LACKS = {
   'set-token': 'a token that was given as a text stays as it is',
   'status': 'it does not tell one state from the other',
   'vector-without-path': 'it makes no token for a whole namespace without a slash behind it',
+  'flat-memory': 'its memory is the business of others',
   'fork': 'a process of Node.js does not fork',
 };
 

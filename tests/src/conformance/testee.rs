@@ -29,7 +29,7 @@ pub struct Testee {
     name: String,
     child: tokio::sync::Mutex<Child>,
     pid: Pid,
-    stdin: tokio::sync::Mutex<ChildStdin>,
+    stdin: tokio::sync::Mutex<Option<ChildStdin>>,
     shared: Arc<Shared>,
     next: AtomicU64,
     lacks: BTreeMap<String, String>,
@@ -90,7 +90,7 @@ impl Testee {
             name: name.to_owned(),
             child: tokio::sync::Mutex::new(child),
             pid,
-            stdin: tokio::sync::Mutex::new(stdin.context("piped above")?),
+            stdin: tokio::sync::Mutex::new(Some(stdin.context("piped above")?)),
             shared,
             next: AtomicU64::new(1),
             lacks: hello.lacks,
@@ -129,7 +129,13 @@ impl Testee {
             }
         }
         let line = format!("{command}\n");
-        let written = within(PATIENCE, async { self.stdin.lock().await.write_all(line.as_bytes()).await }).await;
+        let written = within(PATIENCE, async {
+            match &mut *self.stdin.lock().await {
+                Some(stdin) => stdin.write_all(line.as_bytes()).await,
+                None => Err(std::io::ErrorKind::BrokenPipe.into()),
+            }
+        })
+        .await;
         written
             .and_then(|written| Ok(written?))
             .map_err(|error| anyhow!("{} does not listen: {error}{}", self.name, self.shared.explanation()))?;
@@ -153,6 +159,11 @@ impl Testee {
     /// If none comes.
     pub async fn answer(&self, pending: Pending) -> Result<Value> {
         pending.answered().await.map_err(|error| error.context(format!("{}{}", self.name, self.shared.explanation())))
+    }
+
+    /// Ends what it is told.
+    pub async fn end_of_input(&self) {
+        self.stdin.lock().await.take();
     }
 
     /// Sends a signal to it.
