@@ -13,6 +13,7 @@ const LACKS = {
   'error-kinds': 'its errors have a text and no kind',
   'events': 'it knows no events',
   'final-failure': 'it tries again for ever',
+  'http-back-pressure': 'it takes in whatever comes',
   'http-gone': 'it is not told that a sender has gone',
   'http-stream': 'it holds an answer back until it is over, or longer than 64 KiB',
   'incoming': 'it shows the path with the name of the hybrid connection',

@@ -263,8 +263,12 @@ impl<'a> Run<'a> {
             fields.insert("token".to_owned(), json!(self.site.token(&entity, credential)));
         }
         let proxy = fields.remove("proxy");
+        let trusts = fields.remove("trust") != Some(json!(false));
         if DIALLING.contains(&op.as_str()) {
             let mut target = self.site.target(&entity, credential);
+            if !trusts {
+                target["caPem"] = Value::Null;
+            }
             match proxy {
                 Some(Value::Bool(true)) => target["proxy"] = json!(self.world.proxy().url()),
                 Some(url) => target["proxy"] = url,
