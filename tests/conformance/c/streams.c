@@ -55,6 +55,7 @@ bool way_of(struct command *command, struct way *way) {
   }
   add_each(way->options, HR_OPT_SUBPROTOCOL, cJSON_GetObjectItemCaseSensitive(given, "subprotocols"));
   add_number(way->options, HR_OPT_RECONNECT, given, "reconnect");
+  add_number(way->options, HR_OPT_WAIT, given, "wait");
   add_number(way->options, HR_OPT_CONNECT_TIMEOUT_MS, given, "connectTimeout");
   add_number(way->options, HR_OPT_CLOSE_TIMEOUT_MS, given, "closeTimeout");
   add_number(way->options, HR_OPT_MAX_MESSAGE_SIZE, given, "maxMessageSize");
@@ -109,6 +110,7 @@ static bool comes(struct command *command, hr_incoming *incoming, cJSON **told) 
   struct object object;
   hr_operation operation;
   hr_error *error = NULL;
+  const char *header = text_of(command->json, "header");
   char text[1024];
   if (!finds(command, LISTENER, &object)) {
     return false;
@@ -135,6 +137,9 @@ static bool comes(struct command *command, hr_incoming *incoming, cJSON **told) 
   }
   if (hr_incoming_get(*incoming, HR_INCOMING_QUERY, text, sizeof text, NULL, NULL) == HR_OK) {
     cJSON_AddStringToObject(*told, "query", text);
+  }
+  if (header && hr_incoming_header(*incoming, header, HR_NTS, text, sizeof text, NULL, NULL) == HR_OK) {
+    cJSON_AddStringToObject(*told, "header", text);
   }
   if (hr_incoming_get(*incoming, HR_INCOMING_SUBPROTOCOLS, text, sizeof text, NULL, NULL) == HR_OK) {
     cJSON *names = cJSON_AddArrayToObject(*told, "subprotocols");

@@ -10,6 +10,7 @@
 
 /* What is not there yet. A colleague who adds it removes the line. */
 static const char *const LACKS[][2] = {
+    {"bytes", "the header has no byte streams"},
     {"close-code", "the header does not tell with which code the peer has closed"},
     {"events", "the header has no events"},
     {"fragments", "the library decides where a message is cut"},

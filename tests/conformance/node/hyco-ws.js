@@ -8,6 +8,7 @@ const WebSocket = testee.official('hyco-ws');
 
 const LACKS = {
   'abort': 'what comes of an abort it reports as a close with code 1006, or not at all',
+  'bytes': 'it has messages only',
   'cancel': 'nothing that it waits for can be cancelled',
   'back-pressure': 'it takes in whatever comes',
   'close-while-waiting': 'it closes what it has accepted as well',
@@ -25,6 +26,7 @@ const LACKS = {
   'presence': 'it does not ask for it',
   'proxy': 'it knows no proxies',
   'reject': 'it accepts every sender; its function that refuses throws',
+  'wait': 'it tries again for ever',
   'set-token': 'a token that was given as a text stays as it is',
   'status': 'it does not tell one state from the other',
   'vector-without-path': 'it makes no token for a whole namespace without a slash behind it',

@@ -17,6 +17,7 @@ const OPTIONAL: &[(&str, &str)] = &[
     ("path", "incoming"),
     ("query", "incoming"),
     ("subprotocols", "incoming"),
+    ("header", "incoming"),
     ("reason", "reason"),
 ];
 
@@ -24,7 +25,8 @@ const OPTIONAL: &[(&str, &str)] = &[
 const BOUNDARY: &[(&str, u32)] =
     &[("WouldBlock", 100), ("Cancelled", 101), ("InvalidHandle", 102), ("Forked", 103), ("End", 104)];
 
-/// Compares an answer with an expectation: the error's fields under `error`, else fields of what went well.
+/// Compares an answer with an expectation: the error's fields under `error`, else fields of what went well. `"an end"` is an end in good
+/// order as well as the loss of the connection, where it depends on who is quicker.
 ///
 /// # Errors
 ///
@@ -32,6 +34,13 @@ const BOUNDARY: &[(&str, u32)] =
 pub(super) fn check(answer: &Value, expected: Option<&Value>, testee: &Testee) -> Result<()> {
     if let Some(fault) = answer["fault"].as_str() {
         bail!("a fault: {fault}");
+    }
+    if expected.is_some_and(|expected| expected == "an end") {
+        return match (&answer["ok"]["end"], answer.get("error")) {
+            (Value::Bool(true), _) => Ok(()),
+            (_, Some(error)) => compare(&with_code(&json!({"kind": "ConnectionLost"})), error, testee, true),
+            _ => bail!("an end was expected and not {answer}"),
+        };
     }
     let nothing = json!({});
     let expected = expected.unwrap_or(&nothing);

@@ -28,7 +28,7 @@ pub enum Launch {
     Rust,
     /// The sources in `tests/conformance/c`, compiled and linked to the C library.
     C,
-    /// A script, given from the root of the repository, for an interpreter.
+    /// An interpreter, by its name or by its path from the root of the repository, and a script.
     Script(&'static str, &'static str),
 }
 
@@ -92,7 +92,10 @@ impl Builds {
             Launch::Rust => Command::new(&self.rust),
             Launch::C => self.compiled().await?,
             Launch::Script(interpreter, script) => {
-                let mut command = Command::new(interpreter);
+                // One that was made for the tests stands in the repository.
+                let is_ours = interpreter.contains('/');
+                let mut command =
+                    if is_ours { Command::new(root().join(interpreter)) } else { Command::new(interpreter) };
                 command.arg(root().join(script));
                 command
             }

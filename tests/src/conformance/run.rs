@@ -70,6 +70,10 @@ impl<'a> Run<'a> {
     pub(super) async fn carry_out(self) -> Result<()> {
         let steps = self.sequence(&self.scenario.steps, Variables::new());
         let done = tokio::time::timeout(LIMIT, steps).await.unwrap_or_else(|_| bail!("it takes too long"));
+        let done = done.and_then(|()| match self.started().keys().next() {
+            None => Ok(()),
+            Some(name) => Err(anyhow!("the scenario does not wait for what it has started as {name}")),
+        });
         let mut released = Ok(());
         for (role, testee) in &self.roles {
             let command = json!({"op": "release", "prefix": self.prefix()});
@@ -149,7 +153,7 @@ impl<'a> Run<'a> {
             self.started().insert(named(name, variables), Started { role, pending });
             return Ok(());
         }
-        let answer = testee.answer(pending).await?;
+        let answer = self.answer(testee, pending).await?;
         let expected = step.expect.as_ref().map(|expected| filled_in(expected, variables));
         check(&answer, expected.as_ref(), testee).with_context(|| format!("{role}: {}", command["op"]))
     }
@@ -158,9 +162,18 @@ impl<'a> Run<'a> {
         let Started { role, pending } =
             self.started().remove(name).with_context(|| format!("nothing was started as {name}"))?;
         let testee = self.testee(role)?;
-        let answer = testee.answer(pending).await?;
+        let answer = self.answer(testee, pending).await?;
         let expected = step.expect.as_ref().map(|expected| filled_in(expected, variables));
         check(&answer, expected.as_ref(), testee).with_context(|| format!("{role}: {name}"))
+    }
+
+    /// Waits for an answer, which must not hold a secret, whatever it tells.
+    async fn answer(&self, testee: &Testee, pending: Pending) -> Result<Value> {
+        let answer = testee.answer(pending).await?;
+        if self.site.shows_a_secret(&answer.to_string()) {
+            bail!("an answer holds a key or a signature: {answer}");
+        }
+        Ok(answer)
     }
 
     async fn cancel(&self, name: &str, step: &Step, variables: &Variables) -> Result<()> {
@@ -168,7 +181,7 @@ impl<'a> Run<'a> {
         let (testee, who) = (self.testee(started.role)?, started.role.to_string());
         let command = json!({"op": "cancel", "command": started.pending.id});
         check(&testee.ask(&who, command, &self.transcript).await?, None, testee)?;
-        let answer = testee.answer(started.pending).await?;
+        let answer = self.answer(testee, started.pending).await?;
         let cancelled = json!({"error": {"kind": "Cancelled"}});
         let expected = step.expect.as_ref().map_or(cancelled, |expected| filled_in(expected, variables));
         check(&answer, Some(&expected), testee).with_context(|| format!("{}: {name}", started.role))

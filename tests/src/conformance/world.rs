@@ -138,6 +138,11 @@ impl Site {
         Some(SasToken::create(&format!("http://localhost/{entity}"), &self.key_name, key, end).to_text())
     }
 
+    /// Whether a text holds the relay's key, or what only a signature holds.
+    pub fn shows_a_secret(&self, text: &str) -> bool {
+        text.contains(&self.key) || text.contains("sig=") || text.contains("sb-hc-ticket")
+    }
+
     /// Stops the relay: whoever is connected is told.
     pub async fn stop(&self) {
         if let Some(relay) = self.relay.lock().await.take() {

@@ -2,7 +2,8 @@
 
 use futures_util::{StreamExt, stream};
 use hybridrelay_tests::conformance::Wanted;
-use serde_json::json;
+use hybridrelay_tests::program::patiently;
+use serde_json::{Value, json};
 
 use crate::life::{Life, each_at};
 
@@ -21,28 +22,42 @@ const MOST: u64 = 4 * 1024;
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_connections_leave_nothing_behind() {
     each_at(PLAIN, &["accept", "connect", "flat-memory", "plain"], |life| async move {
+        let before = life.ask(json!({"op": "counters"})).await;
         life.ask(json!({"op": "open", "as": "listener"})).await;
         half(&life, "first").await;
         let first = life.ask(json!({"op": "counters"})).await;
         half(&life, "second").await;
         let second = life.ask(json!({"op": "counters"})).await;
-        let resident = |counters: &serde_json::Value| counters["rssKib"].as_u64().expect("a number");
+        let resident = |counters: &Value| counters["rssKib"].as_u64().expect("a number");
         let grown = resident(&second).saturating_sub(resident(&first));
         println!("{}: {} KiB, then {} KiB", life.member.name, resident(&first), resident(&second));
         assert!(grown <= MOST, "{} has grown by {grown} KiB", life.member.name);
         // The last sockets may still be on their way out.
-        let descriptors = |counters: &serde_json::Value| counters["descriptors"].as_u64().expect("a number");
+        let descriptors = |counters: &Value| counters["descriptors"].as_u64().expect("a number");
         let more = descriptors(&second).saturating_sub(descriptors(&first));
         assert!(more <= 2 * PARALLEL as u64, "{} has {more} more descriptors", life.member.name);
         life.ask(json!({"op": "close", "on": "listener"})).await;
         life.ask(json!({"op": "release", "on": "listener"})).await;
-        let end = life.ask(json!({"op": "counters"})).await;
+        let end = settled(&life, &before).await;
         assert_eq!(end["objects"], 0, "{}", life.member.name);
         if !life.lacks("live-handles") {
             assert_eq!(end["liveHandles"], 0, "{}", life.member.name);
         }
     })
     .await;
+}
+
+/// What the program holds when its tasks, if it counts them, are those that it had before.
+async fn settled(life: &Life, before: &Value) -> Value {
+    let settling = async {
+        loop {
+            let now = life.ask(json!({"op": "counters"})).await;
+            if now["tasks"] == before["tasks"] {
+                return now;
+            }
+        }
+    };
+    patiently("the end of every task", settling).await
 }
 
 /// Half of the connections. Each end closes some of them.

@@ -46,6 +46,8 @@ pub(crate) struct Command {
     pub(crate) whole: bool,
     pub(crate) one_way: bool,
     pub(crate) until: Option<String>,
+    /// The name of a header that is to be told.
+    pub(crate) header: Option<String>,
     pub(crate) at_least: Option<usize>,
     pub(crate) command: u64,
     pub(crate) token: Option<String>,
@@ -72,6 +74,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Option<u64>,
     pub(crate) close_timeout: Option<u64>,
     pub(crate) max_message_size: Option<usize>,
+    pub(crate) wait: Option<bool>,
 }
 
 impl Command {

@@ -18,6 +18,7 @@ mod failure;
 mod objects;
 mod process;
 mod requests;
+mod stream;
 mod streams;
 
 use command::{Command, tell};
@@ -93,6 +94,7 @@ impl Testee {
             "abort" => streams::abort(self, command).await,
             "status" => streams::status(self, command).await,
             "token" => streams::token(self, command),
+            "bytes" => stream::bytes(self, command),
             "request" => requests::request(self, command).await,
             "respond" => requests::respond(self, command).await,
             "publish" => events::publish(self, command).await,

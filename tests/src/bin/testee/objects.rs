@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::command::Command;
+use crate::stream::Stream;
 use crate::{Outcome, lock};
 
 /// An object; clones are handles to the same.
@@ -20,6 +21,7 @@ use crate::{Outcome, lock};
 pub(crate) enum Object {
     Listener { listener: Listener, status: Arc<Mutex<StatusWatcher>>, token: Option<TokenProvider> },
     Connection(Connection),
+    Stream(Arc<Stream>),
     Publisher(Publisher),
     Events(Events),
     Request(Arc<Request>),

@@ -55,6 +55,9 @@ pub(crate) async fn open(testee: &Testee, command: &Command) -> Outcome {
     if let Some(reconnect) = command.options.reconnect {
         builder = builder.reconnect(reconnect);
     }
+    if let Some(wait) = command.options.wait {
+        builder = builder.wait(wait);
+    }
     let listener = builder.open().await?;
     let status = Arc::new(Mutex::new(listener.status()));
     testee.objects.put(command.name()?, Object::Listener { listener, status, token });
@@ -69,8 +72,10 @@ async fn incoming(testee: &Testee, command: &Command) -> Result<Option<Incoming>
 }
 
 /// What is told of a sender.
-fn introduced(connect: &IncomingConnect) -> Value {
+fn introduced(command: &Command, connect: &IncomingConnect) -> Value {
+    let header = command.header.as_ref().and_then(|name| connect.headers().get(name));
     json!({
+        "header": header.map(|value| String::from_utf8_lossy(value.as_bytes())),
         "kind": "connect",
         "path": connect.path(),
         "query": connect.query().unwrap_or_default(),
@@ -82,7 +87,7 @@ pub(crate) async fn accept(testee: &Testee, command: &Command) -> Outcome {
     match incoming(testee, command).await? {
         None => Ok(json!({"end": true})),
         Some(Incoming::Connect(connect)) => {
-            let mut told = introduced(&connect);
+            let mut told = introduced(command, &connect);
             let mut accepting = connect.accept();
             if let Some(name) = &command.subprotocol {
                 accepting = accepting.subprotocol(name.clone());
@@ -101,7 +106,7 @@ pub(crate) async fn reject(testee: &Testee, command: &Command) -> Outcome {
     match incoming(testee, command).await? {
         None => Ok(json!({"end": true})),
         Some(Incoming::Connect(connect)) => {
-            let told = introduced(&connect);
+            let told = introduced(command, &connect);
             match command.status {
                 Some(status) => connect.reject(status, command.reason.as_deref().unwrap_or_default()).await?,
                 None => drop(connect),
@@ -136,6 +141,7 @@ pub(crate) async fn send(testee: &Testee, command: &Command) -> Outcome {
         match &object {
             Object::Connection(connection) => connection.send(message.clone()).await?,
             Object::Publisher(publisher) => publisher.publish(message.clone()).await?,
+            Object::Stream(stream) => stream.write(message.as_bytes()).await?,
             Object::Request(request) => requests::write(request, message.clone().into_bytes()).await?,
             _ => return unable("send", &command.on),
         }
@@ -149,6 +155,7 @@ pub(crate) async fn receive(testee: &Testee, command: &Command) -> Outcome {
             Some(message) => described(&message),
             None => ended(&connection),
         }),
+        Object::Stream(stream) => stream.read(command).await,
         Object::Events(events) => crate::events::next(&events).await,
         Object::Request(request) => requests::read(&mut *request.body.lock().await, command).await,
         Object::Response(body) => requests::read(&mut *body.lock().await, command).await,
@@ -185,6 +192,7 @@ pub(crate) async fn echo(testee: &Testee, command: &Command) -> Outcome {
 pub(crate) async fn shutdown(testee: &Testee, command: &Command) -> Outcome {
     match testee.objects.get(&command.on)? {
         Object::Connection(connection) => connection.shutdown().await?,
+        Object::Stream(stream) => stream.shutdown().await?,
         _ => return unable("shutdown", &command.on),
     }
     Ok(json!({}))
@@ -199,6 +207,7 @@ pub(crate) async fn close(testee: &Testee, command: &Command) -> Outcome {
         Object::Listener { listener, .. } => listener.close().await,
         Object::Publisher(publisher) => publisher.close().await?,
         Object::Request(request) => requests::finish(&request).await?,
+        Object::Stream(stream) => stream.connection.close().await?,
         Object::Events(_) | Object::Response(_) => return unable("close", &command.on),
     }
     Ok(json!({}))
@@ -207,6 +216,7 @@ pub(crate) async fn close(testee: &Testee, command: &Command) -> Outcome {
 pub(crate) async fn abort(testee: &Testee, command: &Command) -> Outcome {
     match testee.objects.get(&command.on)? {
         Object::Connection(connection) => connection.abort(),
+        Object::Stream(stream) => stream.connection.abort(),
         Object::Publisher(publisher) => publisher.abort(),
         Object::Request(request) => requests::break_off(&request).await,
         _ => return unable("abort", &command.on),
