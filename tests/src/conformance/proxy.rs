@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 /// A proxy on loopback; ends when dropped.
@@ -14,6 +15,8 @@ use tokio::task::JoinHandle;
 pub(super) struct Proxy {
     address: SocketAddr,
     tunnels: Arc<AtomicUsize>,
+    /// Ends every tunnel there is.
+    cut: broadcast::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -22,17 +25,30 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let tunnels = Arc::new(AtomicUsize::new(0));
-        let counted = tunnels.clone();
+        let cut = broadcast::Sender::new(1);
+        let (counted, cutting) = (tunnels.clone(), cut.clone());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(tunnel(client, counted.clone()));
+                let (counted, mut cut) = (counted.clone(), cutting.subscribe());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = tunnel(client, counted) => {}
+                        _ = cut.recv() => {}
+                    }
+                });
             }
         });
-        Ok(Self { address, tunnels, task })
+        Ok(Self { address, tunnels, cut, task })
     }
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Ends every tunnel, as a network that fails does.
+    pub(super) fn cut(&self) {
+        // Nobody listens where there are none.
+        let _ = self.cut.send(());
     }
 
     /// How many tunnels it has made.

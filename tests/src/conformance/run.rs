@@ -114,13 +114,7 @@ impl<'a> Run<'a> {
             return self.awaited(&named(name, variables), step, variables).await;
         }
         if let Some(name) = &step.pending {
-            let name = named(name, variables);
-            let is_pending = self.started().get(&name).map(|started| started.pending.is_pending());
-            return match is_pending {
-                Some(true) => Ok(()),
-                Some(false) => Err(anyhow!("{name} should still be waiting")),
-                None => Err(anyhow!("nothing was started as {name}")),
-            };
+            return self.pending(&named(name, variables)).await;
         }
         if let Some(name) = &step.cancel {
             return self.cancel(&named(name, variables), step, variables).await;
@@ -176,6 +170,17 @@ impl<'a> Run<'a> {
         Ok(answer)
     }
 
+    async fn pending(&self, name: &str) -> Result<()> {
+        let role = self.started().get(name).map(|started| started.role);
+        let role = role.with_context(|| format!("nothing was started as {name}"))?;
+        // Behind the answer to another command, it has begun.
+        self.testee(role)?.ask(&role.to_string(), json!({"op": "counters"}), &self.transcript).await?;
+        match self.started().get(name).is_some_and(|started| started.pending.is_pending()) {
+            true => Ok(()),
+            false => Err(anyhow!("{name} should still be waiting")),
+        }
+    }
+
     async fn cancel(&self, name: &str, step: &Step, variables: &Variables) -> Result<()> {
         let started = self.started().remove(name).with_context(|| format!("nothing was started as {name}"))?;
         let (testee, who) = (self.testee(started.role)?, started.role.to_string());
@@ -216,6 +221,7 @@ impl<'a> Run<'a> {
                 let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner).take();
                 renewed.context("nobody watches for it")?.await?;
             }
+            "cut the tunnels" => self.site.losing(&self.id, || self.world.proxy().cut()).await?,
             "was reached by 3 tunnels" => {
                 let tunnels = self.world.proxy().tunnels() - self.tunnels;
                 if tunnels != 3 {

@@ -167,14 +167,24 @@ impl Site {
     ///
     /// If there are none.
     pub async fn drop_control(&self, entity: &str) -> Result<()> {
-        let (mut online, cut) = self.running().await?.with(|relay| {
-            let mut online = relay.watch_listeners(entity);
-            online.mark_unchanged();
-            (online, relay.drop_control(entity))
-        });
-        if cut == 0 {
+        let running = self.running().await?;
+        let mut online = running.with(|relay| relay.watch_listeners(entity));
+        online.mark_unchanged();
+        if running.with(|relay| relay.drop_control(entity)) == 0 {
             bail!("nobody listens on {entity}");
         }
+        Ok(online.changed().await?)
+    }
+
+    /// Does something that ends the one control channel of a hybrid connection, and waits until the relay knows it no more.
+    ///
+    /// # Errors
+    ///
+    /// If the relay does not run.
+    pub async fn losing(&self, entity: &str, act: impl FnOnce()) -> Result<()> {
+        let mut online = self.running().await?.with(|relay| relay.watch_listeners(entity));
+        online.mark_unchanged();
+        act();
         Ok(online.changed().await?)
     }
 

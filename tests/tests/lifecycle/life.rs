@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use hybridrelay_tests::conformance::{Builds, Credential, MEMBERS, Member, Site, Testee, Transcript, Wanted, World};
+use hybridrelay::Sender;
+use hybridrelay_tests::conformance::{
+    Builds, Credential, MEMBERS, Member, Pending, Site, Testee, Transcript, Wanted, World,
+};
 use serde_json::{Value, json};
 
 /// The hybrid connection that programs meet on.
@@ -51,7 +54,7 @@ impl Life {
     }
 
     /// Gives a command, with the place where it goes.
-    pub(crate) async fn begin_to(&self, command: Value) -> hybridrelay_tests::conformance::Pending {
+    pub(crate) async fn begin_to(&self, command: Value) -> Pending {
         let command = self.complete(command);
         let begun = self.testee.begin(self.member.name, command, &self.transcript).await;
         begun.unwrap_or_else(|error| self.fail(&format!("{error:#}")))
@@ -71,6 +74,13 @@ impl Life {
             self.ask(json!({"op": "accept", "on": "listener", "as": format!("{name}-accepted")})),
             self.ask(json!({"op": "connect", "as": format!("{name}-connection")})),
         );
+    }
+
+    /// A sender that is not the program's.
+    pub(crate) fn peer(&self) -> Sender {
+        let target = self.site.target(ENTITY, Credential::Key);
+        let builder = Sender::builder(target["connectionString"].as_str().expect("a text"));
+        builder.extra_ca_pem(target["caPem"].as_str().expect("TLS")).build().expect("a usable target")
     }
 
     pub(crate) fn testee(&self) -> &Testee {
