@@ -56,6 +56,7 @@ bool way_of(struct command *command, struct way *way) {
   add_each(way->options, HR_OPT_SUBPROTOCOL, cJSON_GetObjectItemCaseSensitive(given, "subprotocols"));
   add_number(way->options, HR_OPT_RECONNECT, given, "reconnect");
   add_number(way->options, HR_OPT_WAIT, given, "wait");
+  add_number(way->options, HR_OPT_MAX_CONCURRENT, given, "maxConcurrent");
   add_number(way->options, HR_OPT_CONNECT_TIMEOUT_MS, given, "connectTimeout");
   add_number(way->options, HR_OPT_CLOSE_TIMEOUT_MS, given, "closeTimeout");
   add_number(way->options, HR_OPT_MAX_MESSAGE_SIZE, given, "maxMessageSize");

@@ -18,6 +18,7 @@ const LACKS = {
   'http-stream': 'it holds an answer back until it is over, or longer than 64 KiB',
   'incoming': 'it shows the path with the name of the hybrid connection',
   'live-handles': 'its objects are collected',
+  'max-concurrent': 'it hands over whatever comes',
   'one-way': 'it does not tell such requests from others',
   'presence': 'it does not ask for it',
   'proxy': 'it knows no proxies',

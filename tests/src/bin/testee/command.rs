@@ -75,6 +75,7 @@ pub(crate) struct Options {
     pub(crate) close_timeout: Option<u64>,
     pub(crate) max_message_size: Option<usize>,
     pub(crate) wait: Option<bool>,
+    pub(crate) max_concurrent: Option<usize>,
 }
 
 impl Command {

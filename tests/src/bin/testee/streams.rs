@@ -58,6 +58,9 @@ pub(crate) async fn open(testee: &Testee, command: &Command) -> Outcome {
     if let Some(wait) = command.options.wait {
         builder = builder.wait(wait);
     }
+    if let Some(limit) = command.options.max_concurrent {
+        builder = builder.max_concurrent(limit);
+    }
     let listener = builder.open().await?;
     let status = Arc::new(Mutex::new(listener.status()));
     testee.objects.put(command.name()?, Object::Listener { listener, status, token });
