@@ -20,9 +20,16 @@ pub struct OperationId(pub u64);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-type UnderWay = BTreeMap<OperationId, oneshot::Sender<()>>;
+type UnderWay = BTreeMap<OperationId, Entry>;
 
-/// The operations under way; dropping an entry cancels.
+struct Entry {
+    /// Dropping it cancels.
+    cancel: Option<oneshot::Sender<()>>,
+    /// Nobody wants to know what it comes to.
+    abandoned: bool,
+}
+
+/// The operations under way.
 static UNDER_WAY: PerProcess<Mutex<UnderWay>> = PerProcess::new();
 
 /// Runs `future`, and puts its end into the queue with `tag`. A panic in it ends it with `INTERNAL`.
@@ -40,7 +47,7 @@ pub fn submit<V: Send + 'static>(
     let runtime = runtime::handle()?;
     let id = OperationId(NEXT.fetch_add(1, Ordering::Relaxed));
     let (cancel, cancelled) = oneshot::channel();
-    lock(UNDER_WAY.get().0).insert(id, cancel);
+    lock(UNDER_WAY.get().0).insert(id, Entry { cancel: Some(cancel), abandoned: false });
     let queue = queue.clone();
     runtime.spawn(async move {
         let result = tokio::select! {
@@ -49,8 +56,16 @@ pub fn submit<V: Send + 'static>(
             result = guard_future(future) => result,
             _ = cancelled => Err(Failure::new(Code::CANCELLED, "the operation was cancelled")),
         };
-        forget(id);
-        queue.push(Completion { tag, operation: id, result });
+        let refused = {
+            // Both under the lock, so that whoever abandons finds it in one place or the other.
+            let mut under_way = lock(UNDER_WAY.get().0);
+            match under_way.remove(&id) {
+                Some(Entry { abandoned: true, .. }) => Some(Completion { tag, operation: id, result }),
+                _ => queue.push(Completion { tag, operation: id, result }),
+            }
+        };
+        // Outside of the lock: it may hold the last reference to a connection.
+        drop(refused);
     });
     Ok(id)
 }
@@ -90,18 +105,31 @@ pub fn begin<V: Send + 'static>(
 /// Cancels an operation. Its end arrives in its queue all the same, as `CANCELLED` or as what it had come to already. Cancelling one
 /// that has ended does nothing.
 pub fn cancel(id: OperationId) {
-    // Dropped outside of the lock.
-    let cancel = forget(id);
+    let cancel = lock(UNDER_WAY.get().0).get_mut(&id).and_then(|entry| entry.cancel.take());
+    // Outside of the lock.
     drop(cancel);
+}
+
+/// Cancels an operation of whose end nobody wants to hear: what it has come to already, or comes to, is dropped and never arrives in the
+/// queue. What must not be lost is a value that goes back where it came from when it is dropped.
+pub fn abandon<V>(queue: &Queue<V>, id: OperationId) {
+    let (cancel, arrived) = {
+        let mut under_way = lock(UNDER_WAY.get().0);
+        match under_way.get_mut(&id) {
+            Some(entry) => {
+                entry.abandoned = true;
+                (entry.cancel.take(), None)
+            }
+            None => (None, queue.remove(id)),
+        }
+    };
+    // Outside of the lock.
+    drop((cancel, arrived));
 }
 
 /// How many operations are under way.
 pub fn under_way() -> usize {
     lock(UNDER_WAY.get().0).len()
-}
-
-fn forget(id: OperationId) -> Option<oneshot::Sender<()>> {
-    lock(UNDER_WAY.get().0).remove(&id)
 }
 
 #[cfg(test)]
@@ -152,6 +180,31 @@ mod tests {
         queue.post(4, 44);
         let posted = queue.next(LONG).expect("posted");
         assert_eq!((posted.tag, posted.operation, posted.result.ok()), (4, OperationId(0), Some(44)));
+    }
+
+    #[test]
+    fn what_an_abandoned_operation_comes_to_is_dropped_wherever_it_is() {
+        let queue = Queue::new().expect("descriptors");
+        let value = std::sync::Arc::new(());
+        let arrived = submit(&queue, 1, std::future::ready(Ok(Some(value.clone())))).expect("a runtime");
+        submit(&queue, 2, std::future::ready(Ok(None))).expect("a runtime");
+        while under_way() > 0 {
+            std::thread::yield_now();
+        }
+        abandon(&queue, arrived);
+        assert_eq!(std::sync::Arc::strong_count(&value), 1);
+        assert_eq!(queue.next(LONG).expect("an end").tag, 2);
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("abandoned").code(), Code::WOULD_BLOCK);
+        let held = value.clone();
+        let hangs = submit(&queue, 3, async move {
+            std::future::pending::<()>().await;
+            Ok(Some(held))
+        });
+        abandon(&queue, hangs.expect("a runtime"));
+        while std::sync::Arc::strong_count(&value) > 1 {
+            std::thread::yield_now();
+        }
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("abandoned").code(), Code::WOULD_BLOCK);
     }
 
     #[cfg(unix)]

@@ -39,7 +39,7 @@ pub struct Limits {
     pub inbound: usize,
     /// Of one piece that is handed over: 64 KiB.
     pub chunk: usize,
-    /// From here on a write says that the host should pause: 256 KiB. It is taken all the same.
+    /// Above it a write says that the host should pause: 256 KiB. It is taken all the same.
     pub high_water: usize,
     /// Down to here the host may go on: 64 KiB.
     pub low_water: usize,
@@ -96,6 +96,8 @@ struct Outbound {
     chunks: VecDeque<Bytes>,
     /// What lies here and what the writing task holds.
     bytes: usize,
+    high_water: usize,
+    low_water: usize,
     /// The host was told to pause.
     is_high: bool,
     end_wanted: bool,
@@ -115,7 +117,11 @@ impl Pump {
             wake: Box::new(wake),
             woken: AtomicBool::new(false),
             inbound: Mutex::default(),
-            outbound: Mutex::default(),
+            outbound: Mutex::new(Outbound {
+                high_water: limits.high_water,
+                low_water: limits.low_water,
+                ..Outbound::default()
+            }),
             room: Notify::new(),
             work: Notify::new(),
         });
@@ -183,7 +189,7 @@ impl Pump {
         if !data.is_empty() {
             outbound.bytes += data.len();
             outbound.chunks.push_back(data);
-            outbound.is_high |= outbound.bytes >= self.shared.limits.high_water;
+            outbound.is_high |= outbound.bytes > outbound.high_water;
             self.shared.work.notify_one();
         }
         Ok(!outbound.is_high)
@@ -192,6 +198,14 @@ impl Pump {
     /// Whether the host need not pause.
     pub fn may_write(&self) -> bool {
         !lock(&self.shared.outbound).is_high
+    }
+
+    /// Moves the marks between which writes pause and go on. Returns whether the host need not pause.
+    pub fn set_water(&self, high: usize, low: usize) -> bool {
+        let mut outbound = lock(&self.shared.outbound);
+        (outbound.high_water, outbound.low_water) = (high, low);
+        outbound.is_high = outbound.bytes > if outbound.is_high { low } else { high };
+        !outbound.is_high
     }
 
     /// How many bytes wait to be written.
@@ -295,7 +309,7 @@ async fn write(shared: Arc<Shared>, mut stream: WriteHalf<ByteStream>) {
                 }
                 let mut outbound = lock(&shared.outbound);
                 outbound.bytes -= chunk.len();
-                if outbound.is_high && outbound.bytes <= shared.limits.low_water {
+                if outbound.is_high && outbound.bytes <= outbound.low_water {
                     outbound.is_high = false;
                     drop(outbound);
                     shared.wake();
@@ -464,6 +478,8 @@ mod tests {
         }
         written += 1 << 16;
         assert!(ends.pump.unwritten() >= 256 << 10 && !ends.pump.may_write());
+        assert!(ends.pump.set_water(1 << 30, 1 << 30), "another mark");
+        assert!(!ends.pump.set_water(0, 0), "every byte is too much");
         let peer = ends.peer.clone();
         let reading = runtime::handle().expect("a runtime").spawn(async move {
             let mut got = 0;

@@ -105,22 +105,32 @@ impl<V> Queue<V> {
     /// Puts in what is the end of no operation: that of a [pump](crate::pump) that wakes its host, for one. Its operation is number 0.
     /// Whoever posts bounds how many of them wait.
     pub fn post(&self, tag: u64, value: V) {
-        self.push(Completion { tag, operation: OperationId(0), result: Ok(value) });
+        drop(self.push(Completion { tag, operation: OperationId(0), result: Ok(value) }));
     }
 
-    pub(crate) fn push(&self, completion: Completion<V>) {
+    /// Gives the completion back if the queue was closed.
+    pub(crate) fn push(&self, completion: Completion<V>) -> Option<Completion<V>> {
         let mut state = lock(&self.0.state);
         if state.closed {
-            // Outside of the lock: it may hold the last reference to a connection.
-            drop(state);
-            drop(completion);
-            return;
+            return Some(completion);
         }
         state.waiting.push_back(completion);
         if state.waiting.len() == 1 {
             self.0.signal.raise();
         }
         self.0.arrived.notify_one();
+        None
+    }
+
+    /// Takes the completion of an operation out, if it is there.
+    pub(crate) fn remove(&self, id: OperationId) -> Option<Completion<V>> {
+        let mut state = lock(&self.0.state);
+        let at = state.waiting.iter().position(|completion| completion.operation == id)?;
+        let completion = state.waiting.remove(at);
+        if state.waiting.is_empty() && !state.closed {
+            self.0.signal.lower();
+        }
+        completion
     }
 
     /// A descriptor that is readable while something waits. It belongs to the queue: only look at it.

@@ -5,6 +5,7 @@
 use anyhow::Result;
 use xshell::Shell;
 
+mod bindings;
 mod interop;
 mod programs;
 mod stamp;
@@ -15,7 +16,8 @@ pub(crate) use stamp::Stamp;
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     programs::require(sh, programs::FOR_TESTS)?;
     interop::node(sh)?;
-    interop::python(sh)
+    interop::python(sh)?;
+    bindings::python(sh)
 }
 
 /// What the Autobahn suite needs to be set up itself.

@@ -38,7 +38,8 @@ pub(super) fn python_for_bench(sh: &Shell) -> Result<()> {
     python_environment(sh, "bench/requirements.txt", "target/bench/python")
 }
 
-fn python_environment(sh: &Shell, requirements: &str, venv: &str) -> Result<()> {
+/// A virtual environment with what a file of requirements says.
+pub(super) fn python_environment(sh: &Shell, requirements: &str, venv: &str) -> Result<()> {
     if !sh.path_exists(requirements) {
         return Ok(());
     }

@@ -101,7 +101,7 @@ pub(super) const FOR_TESTS: &[Program] = &[
         name: "python3 with venv",
         probe: Probe::PythonWithVenv,
         from: Source::Debian("python3-venv"),
-        why: "the websockets package is one of the senders, feedparser reads the list of endpoints",
+        why: "the Python package is tested in it, and other people's senders live there",
     },
     Program {
         name: "squid",

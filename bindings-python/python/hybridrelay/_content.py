@@ -1,0 +1,65 @@
+"""Bodies that a program gives or takes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+from . import _native
+from ._errors import ErrorKind, make
+from ._run import call, is_blocking
+
+
+def is_stream(content: Any) -> bool:
+    """Whether it is chunks, and not a whole."""
+    if isinstance(content, str | bytes | bytearray | memoryview):
+        return False
+    if isinstance(content, AsyncIterable):
+        return True
+    if not isinstance(content, Iterable):
+        return False
+    try:
+        memoryview(content)  # type: ignore[arg-type]
+    except TypeError:
+        return True
+    return False
+
+
+async def chunks_of(content: Any) -> AsyncIterator[Any]:
+    """The chunks of either kind of iterable. Text is sent in UTF-8."""
+    if isinstance(content, AsyncIterable):
+        if is_blocking():
+            raise TypeError("a blocking call takes no asynchronous iterable")
+        async for chunk in content:
+            yield chunk.encode() if isinstance(chunk, str) else chunk
+    else:
+        for chunk in content:
+            yield chunk.encode() if isinstance(chunk, str) else chunk
+
+
+async def upload(writer: _native.BodyWriter, content: Any) -> None:
+    """Writes chunks into a body, at the pace at which they are taken, until nobody wants more."""
+    finished = False
+    try:
+        async for chunk in chunks_of(content):
+            if len(memoryview(chunk)) and not await call(writer.write, chunk):
+                return
+        finished = True
+    finally:
+        writer.end(finished)
+
+
+async def whole(next_chunk: Callable[[], Awaitable[bytes | None]], limit: int) -> bytes:
+    """A whole body of at most `limit` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    while (chunk := await next_chunk()) is not None:
+        size += len(chunk)
+        if size > limit:
+            raise make(
+                ErrorKind.MESSAGE_TOO_LARGE,
+                f"a body is longer than the limit of {limit} bytes",
+                hint="read it chunk by chunk, or raise the limit",
+            )
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

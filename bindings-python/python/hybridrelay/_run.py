@@ -1,0 +1,288 @@
+"""How calls of the native half end: in an event loop, or in a thread that waits.
+
+Operations end in a queue with a descriptor. In an event loop the descriptor is a reader; a blocking call polls it, so that signals are
+handled while it waits. The same coroutines run in both: within :func:`run` every wait blocks, so they end without an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from . import _logging, _native
+from ._errors import ErrorKind, make
+
+T = TypeVar("T")
+
+_tags = itertools.count(1)
+
+#: Of so many results that are there already one lets the others in the loop have their turn.
+_TURNS = 64
+
+
+class LoopDriver:
+    """Waits in an event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.queue = _native.Queue()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._watchers: dict[int, Callable[[], None]] = {}
+        self._turns = 0
+        loop.add_reader(self.queue.fileno(), self._drain)
+
+    def watch(self, wake: Callable[[], None]) -> int:
+        """Calls `wake` whenever the tag that this returns arrives, until :meth:`unwatch`."""
+        tag = next(_tags)
+        self._watchers[tag] = wake
+        return tag
+
+    def unwatch(self, tag: int) -> None:
+        self._watchers.pop(tag, None)
+
+    def may_go_on(self) -> bool:
+        """Whether a result that was there already may be returned without a turn for others."""
+        self._turns = (self._turns + 1) % _TURNS
+        return self._turns != 0
+
+    async def wait(self, operation: int, tag: int, limit: float | None) -> Any:
+        future = self._waiting[tag] = self.loop.create_future()
+        timer = None if limit is None else self.loop.call_later(limit, self._expire, operation, tag, limit)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                # Looked at here, so that nobody is told that it never was.
+                future.exception()
+                raise _Arrived(future) from None
+            self._waiting.pop(tag, None)
+            self.queue.abandon(operation)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self, operation: int, tag: int, limit: float) -> None:
+        future = self._waiting.pop(tag, None)
+        if future is not None and not future.done():
+            self.queue.abandon(operation)
+            future.set_exception(_timeout(limit))
+
+    def _drain(self) -> None:
+        for tag, value, error in self.queue.take():
+            future = self._waiting.pop(tag, None)
+            if future is None:
+                watcher = self._watchers.get(tag)
+                if watcher is not None:
+                    watcher()
+            elif not future.done():
+                if error is None:
+                    future.set_result(value)
+                else:
+                    future.set_exception(error)
+
+
+class _Arrived(asyncio.CancelledError):
+    """A wait was cancelled in the moment in which its result came."""
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        super().__init__()
+        self.future = future
+
+
+class BlockingDriver:
+    """Waits in a thread."""
+
+    def __init__(self) -> None:
+        self.queue = _native.Queue()
+        self._poll = select.poll()
+        self._poll.register(self.queue.fileno(), select.POLLIN)
+        self._ended: dict[int, tuple[Any, BaseException | None]] = {}
+        self._watched: dict[int, bool] = {}
+
+    def watch(self) -> int:
+        """A tag whose arrival :meth:`wait_for` waits for."""
+        tag = next(_tags)
+        self._watched[tag] = False
+        return tag
+
+    def unwatch(self, tag: int) -> None:
+        self._watched.pop(tag, None)
+
+    def wait_for(self, tag: int, deadline: float | None) -> None:
+        """Waits until a tag has arrived since the last time."""
+        while not self._watched.get(tag, True):
+            self._look(deadline)
+        if tag in self._watched:
+            self._watched[tag] = False
+
+    def wait(self, operation: int, tag: int, deadline: float | None) -> Any:
+        try:
+            while tag not in self._ended:
+                self._look(deadline)
+        except BaseException:
+            if self._ended.pop(tag, None) is None:
+                self.queue.abandon(operation)
+            raise
+        value, error = self._ended.pop(tag)
+        if error is not None:
+            raise error
+        return value
+
+    def _look(self, deadline: float | None) -> None:
+        if deadline is None:
+            self._poll.poll()
+        else:
+            left = deadline - time.monotonic()
+            if left < 0 or not self._poll.poll(max(1, int(left * 1000))):
+                # What came in the last moment counts.
+                if not self._poll.poll(0) and time.monotonic() >= deadline:
+                    raise _timeout(None)
+        for tag, value, error in self.queue.take():
+            if tag in self._watched:
+                self._watched[tag] = True
+            else:
+                self._ended[tag] = (value, error)
+
+
+class _Local(threading.local):
+    """Of a thread: how it waits, while it runs :func:`run`."""
+
+    driver: BlockingDriver | None = None
+    running: bool = False
+    deadline: float | None = None
+
+
+_local = _Local()
+_loops: dict[asyncio.AbstractEventLoop, LoopDriver] = {}
+
+
+def _forget() -> None:
+    """Leaves everything to the parent: a child has queues of its own."""
+    global _local
+    _loops.clear()
+    _local = _Local()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def loop_driver() -> LoopDriver:
+    """That of the running event loop."""
+    loop = asyncio.get_running_loop()
+    driver = _loops.get(loop)
+    if driver is None:
+        # Those that were closed hold what was under way in them.
+        for other in [other for other in list(_loops) if other.is_closed()]:
+            _loops.pop(other, None)
+        _logging.follow_level()
+        driver = _loops[loop] = LoopDriver(loop)
+    return driver
+
+
+def blocking_driver() -> BlockingDriver:
+    """That of this thread."""
+    if _local.driver is None:
+        _logging.follow_level()
+        _local.driver = BlockingDriver()
+    return _local.driver
+
+
+def is_blocking() -> bool:
+    """Whether this runs within :func:`run`."""
+    return _local.running
+
+
+def deadline() -> float | None:
+    """Until when a blocking call may wait, by the monotonic clock."""
+    return _local.deadline
+
+
+class Pending(Generic[T]):
+    """An operation that was begun."""
+
+    def __init__(self, start: Callable[..., tuple[int, T | None]], *args: Any) -> None:
+        self._driver: LoopDriver | BlockingDriver
+        if _local.running:
+            self._driver = blocking_driver()
+        else:
+            self._driver = loop_driver()
+        self._tag = next(_tags)
+        self._operation, self._value = start(self._driver.queue, self._tag, *args)
+
+    async def wait(self, limit: float | None = None) -> T:
+        """What it comes to. Cancelling cancels it."""
+        if self._operation == 0:
+            return self._value  # type: ignore[return-value]
+        if isinstance(self._driver, BlockingDriver):
+            until = _local.deadline
+            if limit is not None:
+                until = min(time.monotonic() + limit, until) if until is not None else time.monotonic() + limit
+            return self._driver.wait(self._operation, self._tag, until)  # type: ignore[no-any-return]
+        return await self._driver.wait(self._operation, self._tag, limit)  # type: ignore[no-any-return]
+
+    def abandon(self) -> None:
+        """Nobody wants to know what it comes to."""
+        if self._operation:
+            self._driver.queue.abandon(self._operation)
+
+
+async def call(start: Callable[..., tuple[int, T | None]], *args: Any, limit: float | None = None) -> T:
+    """Begins an operation and waits for its end."""
+    try:
+        return await Pending[T](start, *args).wait(limit)
+    except _Arrived:
+        # What came is dropped, which undoes it: a connection is aborted, a listener closed.
+        raise asyncio.CancelledError from None
+
+
+class Source(Generic[T]):
+    """What one native call yields, one after the other. A cancelled wait loses nothing: the next call gets it."""
+
+    def __init__(self, start: Callable[..., tuple[int, T | None]]) -> None:
+        self._start = start
+        self._kept: deque[asyncio.Future[Any]] = deque()
+
+    async def next(self) -> T:
+        if self._kept:
+            return self._kept.popleft().result()  # type: ignore[no-any-return]
+        if not _local.running and not loop_driver().may_go_on():
+            await asyncio.sleep(0)
+        try:
+            return await Pending[T](self._start).wait()
+        except _Arrived as arrived:
+            self._kept.append(arrived.future)
+            raise asyncio.CancelledError from None
+
+    def take_kept(self) -> list[T]:
+        """What came for waits that were cancelled, for whoever goes on in another way."""
+        kept = [future.result() for future in self._kept if future.exception() is None]
+        self._kept.clear()
+        return kept
+
+
+def run(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+    """Runs a coroutine of this package to its end in this thread, without an event loop: its waits block."""
+    before = (_local.running, _local.deadline)
+    _local.running = True
+    _local.deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    finally:
+        _local.running, _local.deadline = before
+        coroutine.close()
+    raise RuntimeError("a blocking call has waited for an event loop, which is a fault of the library")
+
+
+def _timeout(limit: float | None) -> BaseException:
+    within = "in time" if limit is None else f"within {limit:g} s"
+    return make(ErrorKind.TIMEOUT, f"the call has not ended {within}", retryable=True)

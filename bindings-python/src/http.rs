@@ -1,0 +1,246 @@
+//! Bodies, and what answers a request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use bytes::Bytes;
+use futures_util::stream;
+use hybridrelay_bindings_common::core::{self, Error, ErrorKind, ReasonPhrase};
+use hybridrelay_bindings_common::errors::{Failure, Result};
+use hybridrelay_bindings_common::process::Owned;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::boundary::{call, payload};
+use crate::incoming::Once;
+use crate::lane::Lane;
+use crate::queue::{Queue, Started, none};
+
+/// Header fields as Python hands them over.
+pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// A body that is read chunk by chunk. Dropping it breaks off what was not read.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct Body {
+    body: Owned<Arc<Mutex<core::Body>>>,
+    chunks: Lane<Option<Bytes>>,
+}
+
+impl Body {
+    pub(crate) fn new(body: core::Body) -> Self {
+        Self { body: Owned::new(Arc::new(Mutex::new(body))), chunks: Lane::new() }
+    }
+}
+
+#[pymethods]
+impl Body {
+    /// The next chunk; `None` at the end.
+    fn chunk<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+        let body = call(py, || self.body.get().cloned())?;
+        self.chunks.next(py, queue, tag, async move { Ok(body.lock().await.chunk().await?) }, |py, chunk| match chunk {
+            Some(chunk) => Ok(PyBytes::new(py, &chunk).into_any()),
+            None => none(py, ()),
+        })
+    }
+}
+
+/// What answers a request. Dropped unanswered the sender gets 500.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct Responder {
+    responder: Once<core::Responder>,
+    cancellation: Owned<core::Cancellation>,
+}
+
+impl Responder {
+    pub(crate) fn new(responder: core::Responder) -> Self {
+        let cancellation = Owned::new(responder.cancellation());
+        Self { responder: Once::new(responder), cancellation }
+    }
+}
+
+#[pymethods]
+impl Responder {
+    /// Sends a whole response.
+    fn send<'py>(
+        &self,
+        py: Python<'py>,
+        queue: &Queue,
+        tag: u64,
+        status: u16,
+        reason: Option<String>,
+        headers: Fields,
+        body: &Bound<'py, PyAny>,
+    ) -> Started<'py> {
+        let body = payload(body)?;
+        let (head, responder) = call(py, || Ok((head(status, reason, &headers)?, self.responder.take()?)))?;
+        queue.begin(py, tag, async move { Ok(responder.send(head.map(|()| body)).await?) }, none)
+    }
+
+    /// Begins a response whose body is written piece by piece.
+    fn start(&self, py: Python<'_>, status: u16, reason: Option<String>, headers: Fields) -> PyResult<ResponseWriter> {
+        call(py, || {
+            let head = head(status, reason, &headers)?;
+            let writer = self.responder.take()?.start(head)?;
+            Ok(ResponseWriter(Owned::new(Arc::new(Mutex::new(Some(writer))))))
+        })
+    }
+
+    /// Waits until the sender has gone, or the answer is complete.
+    fn cancelled<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+        let cancellation = call(py, || self.cancellation.get().cloned())?;
+        let cancelled = async move {
+            cancellation.cancelled().await;
+            Ok(cancellation.is_cancelled())
+        };
+        queue.begin(py, tag, cancelled, |py, gone| Ok(PyBool::new(py, gone).to_owned().into_any()))
+    }
+
+    /// Whether the sender has gone.
+    fn is_cancelled(&self, py: Python<'_>) -> PyResult<bool> {
+        call(py, || Ok(self.cancellation.get()?.is_cancelled()))
+    }
+}
+
+/// Writes the body of a response. Dropped before its end it breaks the response off.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct ResponseWriter(Owned<Arc<Mutex<Option<core::ResponseWriter>>>>);
+
+#[pymethods]
+impl ResponseWriter {
+    /// Writes a piece; with `flush` it leaves at once.
+    fn write<'py>(
+        &self,
+        py: Python<'py>,
+        queue: &Queue,
+        tag: u64,
+        data: &Bound<'py, PyAny>,
+        flush: bool,
+    ) -> Started<'py> {
+        let (writer, data) = (call(py, || self.0.get().cloned())?, payload(data)?);
+        let writing = async move {
+            let mut writer = writer.lock().await;
+            let writer = writer.as_mut().ok_or_else(finished)?;
+            writer.write(data).await?;
+            if flush {
+                writer.flush().await?;
+            }
+            Ok(())
+        };
+        queue.begin(py, tag, writing, none)
+    }
+
+    /// Ends the response.
+    fn finish<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+        let writer = call(py, || self.0.get().cloned())?;
+        let finishing = async move {
+            let writer = writer.lock().await.take().ok_or_else(finished)?;
+            Ok(writer.finish().await?)
+        };
+        queue.begin(py, tag, finishing, none)
+    }
+
+    /// Breaks the response off.
+    fn abort<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+        let writer = call(py, || self.0.get().cloned())?;
+        let aborting = async move {
+            drop(writer.lock().await.take());
+            Ok(())
+        };
+        queue.begin(py, tag, aborting, none)
+    }
+}
+
+/// A body that the program makes piece by piece. Dropped before its end it breaks off.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct BodyWriter {
+    sender: Owned<std::sync::Mutex<Option<mpsc::Sender<Bytes>>>>,
+    body: Once<core::Body>,
+    finished: Arc<AtomicBool>,
+}
+
+impl BodyWriter {
+    /// The body, once.
+    pub(crate) fn body(&self) -> Result<core::Body> {
+        self.body.take()
+    }
+}
+
+#[pymethods]
+impl BodyWriter {
+    #[new]
+    fn new() -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        let finished = Arc::new(AtomicBool::new(false));
+        let chunks = stream::unfold((receiver, finished.clone()), |(mut receiver, finished)| async move {
+            let chunk: Option<Bytes> = receiver.recv().await;
+            match chunk {
+                Some(chunk) => Some((Ok(chunk), (receiver, finished))),
+                None if finished.swap(true, Ordering::AcqRel) => None,
+                None => {
+                    let broken = Error::new(ErrorKind::ConnectionLost, "the program broke the body off");
+                    Some((Err(broken), (receiver, finished)))
+                }
+            }
+        });
+        let body = Once::new(core::Body::from_stream(chunks));
+        Self { sender: Owned::new(std::sync::Mutex::new(Some(sender))), body, finished }
+    }
+
+    /// Writes a piece, when the one before was taken. `False`: nobody wants more.
+    fn write<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, data: &Bound<'py, PyAny>) -> Started<'py> {
+        let data = payload(data)?;
+        let sender = call(py, || Ok(lock(self.sender.get()?).clone()))?;
+        let writing = async move {
+            Ok(match sender {
+                Some(sender) => sender.send(data).await.is_ok(),
+                None => false,
+            })
+        };
+        queue.begin(py, tag, writing, |py, wanted| Ok(PyBool::new(py, wanted).to_owned().into_any()))
+    }
+
+    /// Ends the body, in good order or broken off.
+    fn end(&self, py: Python<'_>, finished: bool) -> PyResult<()> {
+        call(py, || {
+            self.finished.fetch_or(finished, Ordering::AcqRel);
+            lock(self.sender.get()?).take();
+            Ok(())
+        })
+    }
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn finished() -> Failure {
+    Failure::Core(Error::new(ErrorKind::Closed, "the response is complete, or was broken off"))
+}
+
+/// Puts header fields together.
+pub(crate) fn header_map(fields: &Fields) -> Result<HeaderMap> {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let text = String::from_utf8_lossy(name);
+        let parsed = HeaderName::from_bytes(name)
+            .map_err(|_| Failure::invalid(format!("{text:?} is not the name of a header")))?;
+        let value = HeaderValue::from_bytes(value)
+            .map_err(|_| Failure::invalid(format!("the header {text} holds characters that may not be sent")))?;
+        map.append(parsed, value);
+    }
+    Ok(map)
+}
+
+/// The head of a response.
+fn head(status: u16, reason: Option<String>, headers: &Fields) -> Result<::http::Response<()>> {
+    let mut head = ::http::Response::new(());
+    *head.status_mut() = StatusCode::from_u16(status)
+        .map_err(|_| Failure::invalid(format!("a response has a status from 200 to 999, not {status}")))?;
+    *head.headers_mut() = header_map(headers)?;
+    if let Some(reason) = reason {
+        head.extensions_mut().insert(ReasonPhrase(reason));
+    }
+    Ok(head)
+}

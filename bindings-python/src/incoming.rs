@@ -1,0 +1,110 @@
+//! Senders that wait.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hybridrelay_bindings_common::core;
+use hybridrelay_bindings_common::errors::{Failure, Result};
+use hybridrelay_bindings_common::process::Owned;
+use pyo3::prelude::*;
+
+use crate::boundary::{call, headers_out};
+use crate::connection::Connection;
+use crate::http::{Body, Responder};
+use crate::queue::{Queue, Started, none, object};
+
+/// A sender that wants a connection. Dropped unanswered it is refused.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct IncomingConnect(Once<core::IncomingConnect>);
+
+/// A sender's HTTP request. Dropped unanswered it is refused.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct IncomingRequest(Once<core::IncomingRequest>);
+
+impl IncomingConnect {
+    pub(crate) fn new(connect: core::IncomingConnect) -> Self {
+        Self(Once::new(connect))
+    }
+}
+
+#[pymethods]
+impl IncomingConnect {
+    /// Path, query, mount, headers, sub-protocols, address, tracking id.
+    fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.look(py, |connect| {
+            let remote = connect.remote_addr().map(|address| (address.ip().to_string(), address.port()));
+            let subprotocols: Vec<&str> = connect.subprotocols().collect();
+            let headers = headers_out(py, connect.headers());
+            let (path, query, id) = (connect.path(), connect.query(), connect.tracking_id());
+            Ok((path, query, connect.mount(), headers, subprotocols, remote, id).into_pyobject(py)?.into_any())
+        })
+    }
+
+    /// Accepts, by the first sub-protocol that fits if none is chosen.
+    fn accept<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, subprotocol: Option<String>) -> Started<'py> {
+        let connect = call(py, || self.0.take())?;
+        let accepting = async move {
+            let accepting = connect.accept();
+            let accepting = if subprotocol.is_some() { accepting.subprotocol(subprotocol) } else { accepting };
+            Ok(accepting.await?)
+        };
+        queue.submit(py, tag, accepting, |py, connection| object(py, Connection::new(connection)))
+    }
+
+    /// Rejects with a status and a reason.
+    fn reject<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, status: u16, reason: String) -> Started<'py> {
+        let connect = call(py, || self.0.take())?;
+        queue.submit(py, tag, async move { Ok(connect.reject(status, &reason).await?) }, none)
+    }
+}
+
+impl IncomingRequest {
+    pub(crate) fn new(request: core::IncomingRequest) -> Self {
+        Self(Once::new(request))
+    }
+}
+
+#[pymethods]
+impl IncomingRequest {
+    /// Method, path, query, mount, headers, address, tracking id, whether it is one-way.
+    fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0.look(py, |request| {
+            let remote = request.remote_addr().map(|address| (address.ip().to_string(), address.port()));
+            let headers = headers_out(py, request.headers());
+            let (path, query, mount) = (request.path(), request.query(), request.mount());
+            let facts = (request.method().as_str(), path, query, mount, headers, remote, request.tracking_id());
+            Ok((facts, request.is_one_way()).into_pyobject(py)?.into_any())
+        })
+    }
+
+    /// Takes it on: its body, and what answers it.
+    fn take(&self, py: Python<'_>) -> PyResult<(Body, Responder)> {
+        let (request, responder) = call(py, || self.0.take())?.into_parts();
+        Ok((Body::new(request.into_body()), Responder::new(responder)))
+    }
+}
+
+/// What is used up by one call.
+pub(crate) struct Once<T>(Owned<Mutex<Option<T>>>);
+
+impl<T> Once<T> {
+    pub(crate) fn new(object: T) -> Self {
+        Self(Owned::new(Mutex::new(Some(object))))
+    }
+
+    pub(crate) fn take(&self) -> Result<T> {
+        self.lock()?.take().ok_or_else(used_up)
+    }
+
+    pub(crate) fn look<R>(&self, py: Python<'_>, look: impl FnOnce(&T) -> PyResult<R>) -> PyResult<R> {
+        let object = call(py, || self.lock())?;
+        look(call(py, || object.as_ref().ok_or_else(used_up))?)
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Option<T>>> {
+        Ok(self.0.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn used_up() -> Failure {
+    Failure::Core(core::Error::new(core::ErrorKind::Closed, "it was answered already"))
+}

@@ -1,0 +1,120 @@
+//! The queue in which operations end, one for each event loop or waiting thread.
+
+use std::future::Future;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use hybridrelay_bindings_common::Code;
+use hybridrelay_bindings_common::errors::Result;
+use hybridrelay_bindings_common::operation::{self, Begun, OperationId};
+use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::queue;
+use pyo3::PyClass;
+use pyo3::prelude::*;
+
+use crate::boundary::{call, exception};
+
+/// What an operation came to, as something that becomes a Python object where the queue is looked at.
+pub(crate) type Value = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyAny>> + Send>;
+
+/// The number of an operation that is under way, or 0 and its value.
+pub(crate) type Started<'py> = PyResult<(u64, Option<Bound<'py, PyAny>>)>;
+
+/// The end of an operation: its tag, and its value or an exception.
+type End<'py> = (u64, Option<Bound<'py, PyAny>>, Option<PyErr>);
+
+/// Where operations end.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct Queue(Owned<queue::Queue<Value>>);
+
+#[pymethods]
+impl Queue {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        call(py, || Ok(Self(Owned::new(queue::Queue::new()?))))
+    }
+
+    /// The descriptor that is readable while something waits.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        call(py, || Ok(self.0.get()?.descriptor().as_raw_fd()))
+    }
+
+    /// Cancels an operation of whose end nobody wants to hear.
+    fn abandon(&self, py: Python<'_>, operation: u64) -> PyResult<()> {
+        call(py, || {
+            operation::abandon(self.0.get()?, OperationId(operation));
+            Ok(())
+        })
+    }
+
+    /// Everything that has ended: tag, value, exception. Never waits.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<End<'py>>> {
+        let queue = call(py, || self.0.get())?;
+        let mut ends = Vec::new();
+        loop {
+            match queue.next(Some(Duration::ZERO)) {
+                Ok(end) => match end.result.map_err(|failure| exception(py, &failure)).and_then(|value| value(py)) {
+                    Ok(value) => ends.push((end.tag, Some(value), None)),
+                    Err(error) => ends.push((end.tag, None, Some(error))),
+                },
+                Err(failure) if failure.code() == Code::WOULD_BLOCK => return Ok(ends),
+                Err(failure) => return Err(exception(py, &failure)),
+            }
+        }
+    }
+}
+
+impl Queue {
+    /// The queue itself, for what posts to it.
+    pub(crate) fn get(&self) -> Result<&queue::Queue<Value>> {
+        self.0.get()
+    }
+
+    /// Begins an operation; `convert` makes its value a Python object.
+    pub(crate) fn submit<'py, T: Send + 'static>(
+        &self,
+        py: Python<'py>,
+        tag: u64,
+        future: impl Future<Output = Result<T>> + Send + 'static,
+        convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+    ) -> Started<'py> {
+        let future = async move { future.await.map(|value| value_of(value, convert)) };
+        let operation = call(py, || operation::submit(self.get()?, tag, future))?;
+        Ok((operation.0, None))
+    }
+
+    /// The same for what is often there already: then it needs no task and no wake-up.
+    pub(crate) fn begin<'py, T: Send + 'static>(
+        &self,
+        py: Python<'py>,
+        tag: u64,
+        future: impl Future<Output = Result<T>> + Send + 'static,
+        convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+    ) -> Started<'py> {
+        let future = async move { future.await.map(|value| value_of(value, convert)) };
+        match call(py, || operation::begin(self.get()?, tag, future))? {
+            Begun::UnderWay(operation) => Ok((operation.0, None)),
+            Begun::Ended(value) => Ok((0, Some(value(py)?))),
+        }
+    }
+}
+
+fn value_of<T: Send + 'static>(
+    value: T,
+    convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> Value {
+    Box::new(move |py| convert(py, value))
+}
+
+/// Nothing.
+pub(crate) fn none<'py>(py: Python<'py>, (): ()) -> PyResult<Bound<'py, PyAny>> {
+    Ok(py.None().into_bound(py))
+}
+
+/// An object of one of our classes.
+pub(crate) fn object<'py, T: PyClass + Into<pyo3::PyClassInitializer<T>>>(
+    py: Python<'py>,
+    value: T,
+) -> PyResult<Bound<'py, PyAny>> {
+    Ok(Bound::new(py, value)?.into_any())
+}

@@ -1,0 +1,108 @@
+//! Where tokens come from.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use hybridrelay_bindings_common::core::token::Token;
+use hybridrelay_bindings_common::core::{self, Error, ErrorKind};
+use hybridrelay_bindings_common::process::Owned;
+use pyo3::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::boundary::{call, duration};
+use crate::queue::{Queue, object};
+
+/// Makes tokens.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct TokenProvider(Owned<core::TokenProvider>);
+
+impl TokenProvider {
+    fn new(provider: core::TokenProvider) -> Self {
+        Self(Owned::new(provider))
+    }
+
+    pub(crate) fn provider(&self, py: Python<'_>) -> PyResult<core::TokenProvider> {
+        call(py, || self.0.get().cloned())
+    }
+}
+
+#[pymethods]
+impl TokenProvider {
+    /// From the key of a rule.
+    #[staticmethod]
+    fn shared_access_key(py: Python<'_>, name: &str, key: &str, validity: Option<f64>) -> PyResult<Self> {
+        Ok(Self::new(match validity {
+            None => core::TokenProvider::shared_access_key(name, key),
+            Some(seconds) => {
+                let validity = call(py, || duration("validity", seconds))?;
+                core::TokenProvider::shared_access_key_with_validity(name, key, validity)
+            }
+        }))
+    }
+
+    /// From somebody else.
+    #[staticmethod]
+    fn ready_made(py: Python<'_>, token: &str) -> PyResult<Self> {
+        call(py, || Ok(Self::new(core::TokenProvider::ready_made(token)?)))
+    }
+
+    /// From the program: each request for one arrives in the queue with `tag`.
+    #[staticmethod]
+    fn asking(py: Python<'_>, queue: &Queue, tag: u64) -> PyResult<Self> {
+        let queue = call(py, || queue.get().cloned())?;
+        Ok(Self::new(core::TokenProvider::from_fn(move |audience| {
+            let (answer, answered) = oneshot::channel();
+            let request = TokenRequest { audience, answer: Mutex::new(Some(answer)) };
+            queue.post(tag, Box::new(move |py| object(py, request)));
+            async move {
+                let nobody = || Error::new(ErrorKind::Unauthorized, "the program's token callback gave no token");
+                answered.await.unwrap_or_else(|_| Err(nobody()))
+            }
+        })))
+    }
+
+    /// Replaces a ready-made token.
+    fn set_token(&self, py: Python<'_>, token: &str) -> PyResult<()> {
+        call(py, || Ok(self.0.get()?.set_token(token)?))
+    }
+}
+
+/// Somebody waits for a token. Dropped without an answer that fails.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct TokenRequest {
+    audience: String,
+    answer: Mutex<Option<oneshot::Sender<Result<Token, Error>>>>,
+}
+
+#[pymethods]
+impl TokenRequest {
+    /// For whom.
+    #[getter]
+    fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// Gives the token, and when it expires in seconds since 1970.
+    fn answer(&self, token: &str, expires_at: Option<f64>) {
+        let expires_at = expires_at
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .and_then(|since| UNIX_EPOCH.checked_add(since));
+        self.give(Ok(Token::new(token, expires_at)));
+    }
+
+    /// There is none; `reason` names what went wrong and no secret.
+    fn fail(&self, reason: &str) {
+        let message = "the program's token callback failed";
+        self.give(Err(Error::new(ErrorKind::Unauthorized, message).with_reason(reason)));
+    }
+}
+
+impl TokenRequest {
+    fn give(&self, answer: Result<Token, Error>) {
+        let sender = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            // Whoever asked may have given up.
+            let _ = sender.send(answer);
+        }
+    }
+}

@@ -1,0 +1,37 @@
+"""What the tests share: a relay, and senders and listeners on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+import hybridrelay
+
+pytest_plugins = ["hybridrelay.pytest_plugin"]
+
+
+@pytest.fixture
+def cs(hybridrelay_connection_string: str) -> str:
+    """A connection string for a hybrid connection of this test."""
+    return hybridrelay_connection_string
+
+
+@pytest.fixture
+async def listener(cs: str) -> AsyncIterator[hybridrelay.Listener]:
+    """A listener that is online."""
+    async with hybridrelay.listen(cs) as listener:
+        yield listener
+
+
+async def pair(listener: hybridrelay.Listener, cs: str) -> tuple[hybridrelay.Connection, hybridrelay.Connection]:
+    """The two ends of a connection: the sender's, the listener's."""
+
+    async def accept() -> hybridrelay.Connection:
+        incoming = await listener.accept()
+        assert isinstance(incoming, hybridrelay.IncomingConnect)
+        return await incoming.accept()
+
+    ends = await asyncio.gather(hybridrelay.connect(cs), accept())
+    return ends[0], ends[1]
