@@ -16,7 +16,7 @@ from ._opening import Opening
 from ._run import Source, call, loop_driver
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
+    from typing_extensions import Buffer
 else:
     Buffer = Any
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
 from typing import Any
 
 from . import _native
@@ -25,28 +25,36 @@ def is_stream(content: Any) -> bool:
     return False
 
 
-async def chunks_of(content: Any) -> AsyncIterator[Any]:
-    """The chunks of either kind of iterable. Text is sent in UTF-8."""
-    if isinstance(content, AsyncIterable):
-        if is_blocking():
-            raise TypeError("a blocking call takes no asynchronous iterable")
-        async for chunk in content:
-            yield chunk.encode() if isinstance(chunk, str) else chunk
-    else:
-        for chunk in content:
-            yield chunk.encode() if isinstance(chunk, str) else chunk
+async def chunks_of(content: Any) -> AsyncGenerator[Any, None]:
+    """The chunks of either kind of iterable. Text is sent in UTF-8. Closing it closes a generator."""
+    try:
+        if isinstance(content, AsyncIterable):
+            if is_blocking():
+                raise TypeError("a blocking call takes no asynchronous iterable")
+            async for chunk in content:
+                yield chunk.encode() if isinstance(chunk, str) else chunk
+        else:
+            for chunk in content:
+                yield chunk.encode() if isinstance(chunk, str) else chunk
+    finally:
+        if isinstance(content, AsyncGenerator):
+            await content.aclose()
+        elif isinstance(content, Generator):
+            content.close()
 
 
 async def upload(writer: _native.BodyWriter, content: Any) -> None:
     """Writes chunks into a body, at the pace at which they are taken, until nobody wants more."""
     finished = False
+    chunks = chunks_of(content)
     try:
-        async for chunk in chunks_of(content):
+        async for chunk in chunks:
             if len(memoryview(chunk)) and not await call(writer.write, chunk):
                 return
         finished = True
     finally:
         writer.end(finished)
+        await chunks.aclose()
 
 
 async def whole(next_chunk: Callable[[], Awaitable[bytes | None]], limit: int) -> bytes:

@@ -65,6 +65,8 @@ class RelayError(Exception):
     ``str(error)`` is one line that says all of it. Keys, signatures and tokens are never part of it.
     """
 
+    _KIND = ErrorKind.INTERNAL
+
     kind: ErrorKind
     """What kind of failure it is."""
     status: int | None
@@ -86,7 +88,7 @@ class RelayError(Exception):
         self,
         message: str = "",
         *,
-        kind: ErrorKind = ErrorKind.INTERNAL,
+        kind: ErrorKind | None = None,
         status: int | None = None,
         reason: str | None = None,
         tracking_id: str | None = None,
@@ -96,7 +98,7 @@ class RelayError(Exception):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind = self._KIND if kind is None else kind
         self.status = status
         self.reason = reason
         self.tracking_id = tracking_id
@@ -121,100 +123,118 @@ def _unpickle(cls: type[RelayError], args: tuple[Any, ...]) -> RelayError:
 class InvalidArgument(RelayError, ValueError):
     """An argument, connection string or option is not usable; the message names it."""
 
+    _KIND = ErrorKind.INVALID_ARGUMENT
+
 
 class Unauthorized(RelayError, PermissionError):
     """The credential was refused: the token is missing, malformed, expired or without the right."""
+
+    _KIND = ErrorKind.UNAUTHORIZED
 
 
 class ProxyAuthenticationRequired(RelayError, PermissionError):
     """A proxy on the way to the relay wants credentials, or others."""
 
+    _KIND = ErrorKind.PROXY_AUTHENTICATION_REQUIRED
+
 
 class EndpointNotFound(RelayError, ConnectionError):
     """There is no such hybrid connection."""
+
+    _KIND = ErrorKind.ENDPOINT_NOT_FOUND
 
 
 class NoListeners(RelayError, ConnectionError):
     """The hybrid connection exists, but nobody listens on it."""
 
+    _KIND = ErrorKind.NO_LISTENERS
+
 
 class Timeout(RelayError, TimeoutError):
     """Something took longer than its limit, here or at the relay."""
+
+    _KIND = ErrorKind.TIMEOUT
 
 
 class Rejected(RelayError, ConnectionError):
     """The listener or the relay refused with a status of its own."""
 
+    _KIND = ErrorKind.REJECTED
+
 
 class QuotaExceeded(RelayError, ConnectionError):
     """A quota is exhausted, such as the number of listeners."""
+
+    _KIND = ErrorKind.QUOTA_EXCEEDED
 
 
 class ServerBusy(RelayError, ConnectionError):
     """The relay is overloaded or shutting down."""
 
+    _KIND = ErrorKind.SERVER_BUSY
+
 
 class ConnectionLost(RelayError, ConnectionError):
     """An established connection ended without a close."""
+
+    _KIND = ErrorKind.CONNECTION_LOST
 
 
 class ProtocolError(RelayError, ConnectionError):
     """The peer broke the protocol."""
 
+    _KIND = ErrorKind.PROTOCOL
+
 
 class NetworkError(RelayError, ConnectionError):
     """The network failed below TLS: name resolution, TCP connect, reset while opening."""
+
+    _KIND = ErrorKind.NETWORK
 
 
 class TlsError(RelayError, ConnectionError):
     """TLS failed: untrusted or wrong certificate, handshake alert."""
 
+    _KIND = ErrorKind.TLS
+
 
 class Closed(RelayError):
     """The object was closed by this program."""
+
+    _KIND = ErrorKind.CLOSED
 
 
 class StreamInUse(RelayError):
     """The connection was converted into bytes; message calls are no longer possible."""
 
+    _KIND = ErrorKind.STREAM_IN_USE
+
 
 class Unsupported(RelayError):
     """The relay does not offer the feature that the call needs; the message names it."""
+
+    _KIND = ErrorKind.UNSUPPORTED
 
 
 class MessageTooLarge(RelayError):
     """A message or body is longer than its limit."""
 
+    _KIND = ErrorKind.MESSAGE_TOO_LARGE
+
 
 class InternalError(RelayError):
     """A fault of this library. Please report it."""
+
+    _KIND = ErrorKind.INTERNAL
 
 
 class Forked(RelayError):
     """The object was made before a fork, and this process is the child: make a new one here."""
 
+    _KIND = ErrorKind.FORKED
 
-_CLASSES: dict[ErrorKind, type[RelayError]] = {
-    ErrorKind.INVALID_ARGUMENT: InvalidArgument,
-    ErrorKind.UNAUTHORIZED: Unauthorized,
-    ErrorKind.ENDPOINT_NOT_FOUND: EndpointNotFound,
-    ErrorKind.NO_LISTENERS: NoListeners,
-    ErrorKind.TIMEOUT: Timeout,
-    ErrorKind.REJECTED: Rejected,
-    ErrorKind.QUOTA_EXCEEDED: QuotaExceeded,
-    ErrorKind.SERVER_BUSY: ServerBusy,
-    ErrorKind.CONNECTION_LOST: ConnectionLost,
-    ErrorKind.PROTOCOL: ProtocolError,
-    ErrorKind.NETWORK: NetworkError,
-    ErrorKind.TLS: TlsError,
-    ErrorKind.CLOSED: Closed,
-    ErrorKind.STREAM_IN_USE: StreamInUse,
-    ErrorKind.UNSUPPORTED: Unsupported,
-    ErrorKind.MESSAGE_TOO_LARGE: MessageTooLarge,
-    ErrorKind.INTERNAL: InternalError,
-    ErrorKind.PROXY_AUTHENTICATION_REQUIRED: ProxyAuthenticationRequired,
-    ErrorKind.FORKED: Forked,
-}
+
+_CLASSES: dict[ErrorKind, type[RelayError]] = {cls._KIND: cls for cls in RelayError.__subclasses__()}
 
 
 def make(kind: ErrorKind, message: str, **details: Any) -> RelayError:
@@ -260,16 +280,3 @@ def from_native(
 def closed(what: str) -> RelayError:
     """The exception for a call on what the program has closed."""
     return make(ErrorKind.CLOSED, f"{what} was closed")
-
-
-# Built into each subclass, so that one that the program raises itself, in a test for example, has its kind.
-def _declare_kinds() -> None:
-    for kind, cls in _CLASSES.items():
-
-        def __init__(self: RelayError, message: str = "", *, kind: ErrorKind = kind, **details: Any) -> None:
-            RelayError.__init__(self, message, kind=kind, **details)
-
-        cls.__init__ = __init__  # type: ignore[assignment, method-assign]
-
-
-_declare_kinds()

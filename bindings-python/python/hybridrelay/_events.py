@@ -16,7 +16,7 @@ from ._headers import Headers
 from ._run import Source, call
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
+    from typing_extensions import Buffer
 else:
     Buffer = Any
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
@@ -15,7 +16,7 @@ from ._headers import Headers, HeaderTypes, encode
 from ._run import Source, call
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
+    from typing_extensions import Buffer
 else:
     Buffer = Any
 
@@ -185,8 +186,11 @@ class IncomingRequest:
             responder = self._take()
             await call(responder.send, status, reason, fields, content)
             return
-        async with self.start_response(status, headers=headers, reason=reason) as writer:
-            async for chunk in chunks_of(content):
+        async with (
+            self.start_response(status, headers=headers, reason=reason) as writer,
+            contextlib.aclosing(chunks_of(content)) as chunks,
+        ):
+            async for chunk in chunks:
                 await writer.write(chunk, flush=True)
 
     def start_response(

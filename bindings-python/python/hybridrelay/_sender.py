@@ -209,10 +209,11 @@ class Sender:
     ) -> Response:
         fields, body = _encode(content, json, headers)
         uploads: list[asyncio.Task[None]] = []
-        head = await self._exchange(
+        status, reason, response_headers, response_body = await self._exchange(
             self._use().request, method, _target(path, params), fields, body, timeout, keep=uploads
         )
-        return Response(*head, self._limit, uploads[0] if uploads else None)
+        uploading = uploads[0] if uploads else None
+        return Response(status, reason, response_headers, response_body, self._limit, uploading)
 
     async def _exchange(
         self,

@@ -159,7 +159,8 @@ class RelayTransport(asyncio.Transport):
         if not self._lost:
             self._closing = self._lost = True
             self._driver.unwatch(self._tag)
-            self._loop.call_soon(self._connection_lost, error)
+            if not self._loop.is_closed():
+                self._loop.call_soon(self._connection_lost, error)
 
     def _connection_lost(self, error: RelayError | None) -> None:
         self._protocol.connection_lost(error)
@@ -292,7 +293,26 @@ def streams(connection: Connection, limit: int) -> tuple[asyncio.StreamReader, a
     reader = asyncio.StreamReader(limit=limit, loop=driver.loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=driver.loop)
     transport = RelayTransport(driver, connection, protocol, held_by_loop=False)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, driver.loop)
+    if connection._info:
+        # At the listener's side: by this `StreamWriter.start_tls` knows that it is to be the server.
+        protocol._client_connected_cb = _is_server  # type: ignore[attr-defined]
+    return reader, _StreamWriter(transport, protocol, reader, driver.loop)
+
+
+def _is_server(*_: Any) -> None:
+    """Never called: the connection was made."""
+
+
+class _StreamWriter(asyncio.StreamWriter):
+    """Where the one of asyncio closes when it is collected, this one aborts: the peer must not take it for an end in good order."""
+
+    def __del__(self, *_: Any) -> None:
+        transport = self.transport
+        if transport.is_closing() or sys.is_finalizing() or not isinstance(transport, RelayTransport):
+            return
+        if transport._pid == os.getpid():
+            transport.abort()
+            warnings.warn(f"{transport!r} was never closed", ResourceWarning, source=self, stacklevel=2)
 
 
 async def open_connection(

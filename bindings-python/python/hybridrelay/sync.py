@@ -35,7 +35,7 @@ from ._sender import OneWay, ParamTypes
 from ._tokens import TokenProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
+    from typing_extensions import Buffer
 else:
     Buffer = Any
 

@@ -1,0 +1,87 @@
+"""Exceptions: one taxonomy, the same in every language."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+import hybridrelay
+from hybridrelay import ErrorKind, RelayError, _native
+from hybridrelay._errors import from_native
+
+HOOKS = pytest.mark.skipif(not hasattr(_native, "fail"), reason="this build has no hooks for tests")
+
+
+def test_kinds_are_those_of_the_table_that_all_languages_share() -> None:
+    assert {code: name for code, name, _ in _native.error_table() if code} == {kind.value: kind.name for kind in ErrorKind}
+
+
+@HOOKS
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_every_failure_has_its_class_and_says_everything(kind: ErrorKind) -> None:
+    with pytest.raises(RelayError) as raised:
+        _native.fail(kind.value)  # type: ignore[attr-defined]
+    error = raised.value
+    assert error.kind is kind and f"{kind.name} on demand" in str(error)
+    if kind < 100:
+        assert type(error) is not RelayError and type(error)().kind is kind
+        assert (error.status, error.reason, error.hint) == (418, "because", "do not ask for it")
+        assert error.tracking_id and error.tracking_id in str(error)
+        assert error.__notes__ == ["hint: do not ask for it"]
+    for again in (pickle.loads(pickle.dumps(error, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)):
+        assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
+
+
+@HOOKS
+async def test_a_panic_is_an_error_and_nothing_more() -> None:
+    from hybridrelay._run import call
+
+    with pytest.raises(hybridrelay.InternalError) as raised:
+        _native.panic_in_call()  # type: ignore[attr-defined]
+    assert "demand" not in str(raised.value)
+    with pytest.raises(hybridrelay.InternalError):
+        await call(_native.panic_in_task)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("cls", "base"),
+    [
+        (hybridrelay.Unauthorized, PermissionError),
+        (hybridrelay.ConnectionLost, ConnectionError),
+        (hybridrelay.NoListeners, ConnectionError),
+        (hybridrelay.NetworkError, OSError),
+        (hybridrelay.Timeout, TimeoutError),
+        (hybridrelay.InvalidArgument, ValueError),
+    ],
+)
+def test_except_clauses_of_the_language_catch_them(cls: type[RelayError], base: type[Exception]) -> None:
+    error = cls("what failed", status=401)
+    assert isinstance(error, base) and str(error) == "what failed" and error.status == 401
+
+
+def test_a_kind_of_a_later_version_is_still_an_error() -> None:
+    error = from_native(77, "of the future", None, None, None, False, None, None, None, ["below"])
+    assert (type(error), str(error), error.__notes__) == (hybridrelay.InternalError, "of the future", ["caused by: below"])
+
+
+async def test_options_that_are_wrong_are_named() -> None:
+    with pytest.raises(TypeError, match="no option 'conect_timeout'; there are .*connect_timeout"):
+        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", conect_timeout=1)
+    with pytest.raises(hybridrelay.InvalidArgument, match="connect_timeout"):
+        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", connect_timeout=-1)
+    with pytest.raises(hybridrelay.InvalidArgument):
+        await hybridrelay.listen("nonsense")
+    with pytest.raises(TypeError, match="list of names"):
+        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", subprotocols="chat")
+    with pytest.raises(TypeError, match="TokenProvider"):
+        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", credential="secret")
+
+
+async def test_secrets_are_in_no_message(cs: str) -> None:
+    secret = cs.split("SharedAccessKey=")[1].split(";")[0]
+    wrong = cs.replace(secret, "d3Jvbmc=")
+    with pytest.raises(PermissionError) as raised:
+        await hybridrelay.listen(wrong)
+    for text in (str(raised.value), repr(raised.value), repr(raised.value.__dict__)):
+        assert secret not in text and "d3Jvbmc=" not in text and "SharedAccessSignature" not in text

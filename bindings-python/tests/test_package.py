@@ -1,0 +1,69 @@
+"""The package as tools see it: types, stubs, documentation."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import hybridrelay
+from hybridrelay import sync
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*args: str) -> None:
+    """Runs a module of Python's and shows what it said if it fails."""
+    environment = {**os.environ, "MYPYPATH": "python:tests"}
+    done = subprocess.run(
+        [sys.executable, "-m", *args], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_types_are_sound() -> None:
+    cache = f"--cache-dir={ROOT.parent}/target/python/mypy"
+    run("mypy", cache, "-p", "hybridrelay")
+    run("mypy", cache, "tests")
+
+
+def test_stubs_tell_what_the_native_half_offers() -> None:
+    run("mypy.stubtest", "hybridrelay._native", "--allowlist", "tests/stubtest-allowlist.txt")
+
+
+@pytest.mark.parametrize("module", [hybridrelay, sync])
+def test_everything_public_is_documented(module: types.ModuleType) -> None:
+    undocumented = []
+    for name in module.__all__:
+        if name == "Incoming":
+            # A union of types has no place for a text of its own.
+            continue
+        item = getattr(module, name)
+        if inspect.isclass(item):
+            members = [
+                (f"{name}.{member}", value) for member, value in vars(item).items() if not member.startswith("_")
+            ]
+        else:
+            members = []
+        for path, value in [(name, item), *members]:
+            if callable(value) or isinstance(value, property):
+                # A protocol of asyncio's documents its own methods.
+                if not inspect.getdoc(value) and not hasattr(getattr(item, "__base__", None), path.rsplit(".")[-1]):
+                    undocumented.append(path)
+    assert not undocumented
+
+
+def test_both_modules_have_the_same_names() -> None:
+    missing = [
+        name
+        for name in ("Listener", "Connection", "Sender", "Publisher", "IncomingConnect", "IncomingRequest")
+        for member in vars(getattr(hybridrelay, name))
+        if not member.startswith(("_", "a")) and not hasattr(getattr(sync, name), member)
+        and not (name == "Connection" and member == "into_transport")
+    ]
+    assert not missing
