@@ -64,6 +64,7 @@ files! {
     bytes_are_asyncio_streams => "test_streams.py",
     events_and_presence => "test_events.py",
     failures_are_exceptions => "test_errors.py",
+    loops_threads_forks_and_exits => "test_robustness.py",
     logs_go_to_logging => "test_logging.py",
     messages_go_both_ways => "test_messages.py",
     requests_are_answered => "test_requests.py",

@@ -234,8 +234,15 @@ class Pending(Generic[T]):
             self._driver.queue.abandon(self._operation)
 
 
+async def _turn() -> None:
+    """Lets the others in the loop have their turn, now and then: what ends at once waits for nothing else."""
+    if not _local.running and not loop_driver().may_go_on():
+        await asyncio.sleep(0)
+
+
 async def call(start: Callable[..., tuple[int, T | None]], *args: Any, limit: float | None = None) -> T:
     """Begins an operation and waits for its end."""
+    await _turn()
     try:
         return await Pending[T](start, *args).wait(limit)
     except _Arrived:
@@ -253,8 +260,7 @@ class Source(Generic[T]):
     async def next(self) -> T:
         if self._kept:
             return self._kept.popleft().result()  # type: ignore[no-any-return]
-        if not _local.running and not loop_driver().may_go_on():
-            await asyncio.sleep(0)
+        await _turn()
         try:
             return await Pending[T](self._start).wait()
         except _Arrived as arrived:
