@@ -50,7 +50,7 @@ impl Answer {
         }
         let rendezvous = self.rendezvous().await?;
         rendezvous.ready().await?;
-        rendezvous.start_head(text)?;
+        rendezvous.start_head(text, !has_body)?;
         if has_body {
             rendezvous.ready().await?;
             rendezvous.start_body(body, true)?;

@@ -207,7 +207,7 @@ async fn refuse_at_rendezvous(context: &AnswerContext, marker: &Request, feature
     let (rendezvous, head) = fetch(context, marker, Fate::new()).await?;
     rendezvous.receive(false);
     let (response, body) = refusal(&head.id, &head.method, 503, TOO_MANY);
-    rendezvous.start_head(response.to_json_for(features))?;
+    rendezvous.start_head(response.to_json_for(features), !response.body)?;
     if response.body {
         rendezvous.ready().await?;
         rendezvous.start_body(body, true)?;

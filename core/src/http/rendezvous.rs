@@ -126,14 +126,23 @@ impl Rendezvous {
         }
     }
 
-    /// Writes the response's head.
-    pub(super) fn start_head(&self, text: String) -> Result<()> {
+    /// Writes the response's head; `whole` says that no body follows.
+    pub(super) fn start_head(&self, text: String, whole: bool) -> Result<()> {
+        self.complete_if(whole);
         self.link.start_write(Piece { kind: MessageKind::Text, data: text.into(), end: true })
     }
 
     /// Writes a part of the response's body.
     pub(super) fn start_body(&self, data: Bytes, end: bool) -> Result<()> {
+        self.complete_if(end);
         self.link.start_write(Piece { kind: MessageKind::Binary, data, end })
+    }
+
+    /// Before the last of an answer can leave: the relay may close as soon as it has it, and that is no sender that goes.
+    fn complete_if(&self, last: bool) {
+        if last {
+            self.finished.send_replace(true);
+        }
     }
 
     pub(super) async fn flush(&self) -> Result<()> {
@@ -148,7 +157,7 @@ impl Rendezvous {
     /// Ends the answer in good order: everything was written.
     pub(super) async fn finish(&self) -> Result<()> {
         self.link.start_close(Some(CloseFrame { code: close::NORMAL, reason: "NormalClosure".into() }))?;
-        self.finished.send_replace(true);
+        self.complete_if(true);
         // The relay may close first, since it has everything.
         let flushed = poll_fn(|cx| self.link.poll_flush(cx)).await;
         if self.link.peer_close().is_some() { Ok(()) } else { flushed }

@@ -247,7 +247,7 @@ impl ResponseWriter {
                 let answer = self.answer.as_mut().ok_or_else(answered)?;
                 let rendezvous = answer.rendezvous().await?;
                 rendezvous.ready().await?;
-                rendezvous.start_head(self.head.message.to_json_for(&answer.features))?;
+                rendezvous.start_head(self.head.message.to_json_for(&answer.features), !self.head.may_have_body)?;
                 self.rendezvous = Some(rendezvous.clone());
                 rendezvous
             }

@@ -53,6 +53,23 @@ async fn a_rendezvous_that_closes_is_a_sender_that_has_gone() {
 }
 
 #[tokio::test]
+async fn a_relay_that_closes_behind_a_whole_answer_is_no_sender_that_has_gone() {
+    let mut stage = Stage::set("").await;
+    let mut rendezvous = stage.invite("/hyco").await;
+    rendezvous.send(Message::binary(b"body".to_vec())).await;
+    let (_, responder) = stage.taken().await;
+    let mut writer = responder.start(Response::builder().status(204).body(()).unwrap()).unwrap();
+    let cancellation = writer.cancellation().unwrap();
+    writer.flush().soon().await.unwrap();
+    assert!(rendezvous.message().await.is_text());
+    let closing = tokio::spawn(rendezvous.close(1000, ""));
+    writer.finish().soon().await.unwrap();
+    closing.soon().await.unwrap();
+    cancellation.cancelled().soon().await;
+    assert!(!cancellation.is_cancelled());
+}
+
+#[tokio::test]
 async fn with_the_control_channel_everything_is_lost_that_it_delivered_and_nothing_else() {
     let mut stage = Stage::set(FEATURES).await;
     let mut other = message(&stage.address(), "GET", "/hyco/lost", false);
