@@ -160,6 +160,7 @@ fn a_program_finds_the_shared_library_by_pkg_config() {
     compile(&quickstart(folder.path()), &program, &shared_flags());
     let needed = run(Command::new("objdump").arg("-p").arg(&program));
     assert!(needed.contains("libhybridrelay.so.0\n"), "{needed}");
+    assert_eq!(pkg_config(&["--modversion", "hybridrelay"], prefix()), [env!("CARGO_PKG_VERSION")]);
     greets(&program, Some(&prefix().join("lib")));
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One module per task; each runs commands, says which one it runs, and stops at the first that fails.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -38,6 +38,12 @@ enum Task {
     Valgrind,
     /// Run the Autobahn test suite against both of our WebSocket ends. Sets it up if need be; needs root.
     Autobahn(autobahn::Options),
+}
+
+/// Where cargo puts what it builds.
+fn target(sh: &Shell) -> PathBuf {
+    // Joining an absolute path gives that path.
+    sh.current_dir().join(sh.var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 fn main() -> ExitCode {

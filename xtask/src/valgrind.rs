@@ -3,15 +3,14 @@
 use anyhow::Result;
 use xshell::{Shell, cmd};
 
-use crate::{dist, setup};
+use crate::{dist, setup, target};
 
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     setup::for_valgrind(sh)?;
     cmd!(sh, "cargo build --locked --package hybridrelay-ffi-c --all-features --lib").run()?;
-    let target = sh.var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    let (prefix, build) = (format!("{target}/valgrind/prefix"), format!("{target}/valgrind/build"));
-    dist::install_c(sh, prefix.as_ref(), format!("{target}/debug").as_ref())?;
-    let prefix = sh.current_dir().join(prefix);
+    let target = target(sh);
+    let (prefix, build) = (target.join("valgrind/prefix"), target.join("valgrind/build"));
+    dist::install_c(sh, &prefix, &target.join("debug"))?;
     cmd!(sh, "cmake -S ffi-c/tests -B {build} -DCMAKE_PREFIX_PATH={prefix} -DHYBRIDRELAY_VALGRIND=ON").run()?;
     cmd!(sh, "cmake --build {build}").run()?;
     cmd!(sh, "ctest --test-dir {build} --output-on-failure --no-tests=error").run()?;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
 use super::licences;
+use crate::target;
 
 /// How large the shared library may be without its symbols.
 const LARGEST: u64 = 8 << 20;
@@ -41,10 +42,13 @@ pub(super) fn run(sh: &Shell, prefix: &Path, artefacts: Option<&Path>) -> Result
 
 /// Builds the library, and compares what rustc says of its static form with what pkg-config and CMake will.
 fn build(sh: &Shell) -> Result<PathBuf> {
-    let target = sh.var("CARGO_TARGET_DIR").map_or_else(|_| sh.current_dir().join("target"), PathBuf::from);
+    let target = target(sh);
     let said = target.join("native-static-libs.txt");
     let print = format!("native-static-libs={}", said.display());
-    cmd!(sh, "cargo rustc --locked --package hybridrelay-ffi-c --lib --profile {PROFILE} -- --print {print}").run()?;
+    let selection = ["--locked", "--package", "hybridrelay-ffi-c", "--lib", "--profile", PROFILE];
+    // Without the form for Rust programs, beside which cargo does not optimise the others as a whole.
+    let types = ["--crate-type", "cdylib,staticlib"];
+    cmd!(sh, "cargo rustc {selection...} {types...} -- --print {print}").run()?;
     let said = sh.read_file(&said)?;
     let set = |list: &str| list.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>();
     ensure!(
