@@ -35,21 +35,16 @@ impl Running {
     }
 
     /// Waits for a line; others before it are passed over.
-    #[track_caller]
-    pub(crate) fn prints(&mut self, wanted: &str) -> impl Future<Output = ()> {
-        async move {
-            let mut before = Vec::new();
-            loop {
-                match self.lines.next_line().soon().await.expect("text") {
-                    Some(line) if line == wanted => return,
-                    Some(line) => before.push(line),
-                    None => {
-                        let complaints = self.complaints.lock().expect("nobody panics with it").clone();
-                        panic!("{wanted:?} was not printed, but {before:?} and the errors:\n{complaints}")
-                    }
-                }
+    pub(crate) async fn prints(&mut self, wanted: &str) {
+        let mut before = Vec::new();
+        while let Some(line) = self.lines.next_line().soon().await.expect("text") {
+            if line == wanted {
+                return;
             }
+            before.push(line);
         }
+        let complaints = self.complaints.lock().expect("nobody panics with it").clone();
+        panic!("{wanted:?} was not printed, but {before:?} and the errors:\n{complaints}");
     }
 }
 
