@@ -6,5 +6,6 @@ mod documents;
 mod files;
 mod links;
 mod protocol;
+mod scenarios;
 mod sources;
 mod vectors;
