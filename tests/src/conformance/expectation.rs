@@ -44,6 +44,9 @@ pub(super) fn check(answer: &Value, expected: Option<&Value>, testee: &Testee) -
     }
     let nothing = json!({});
     let expected = expected.unwrap_or(&nothing);
+    if !expected.is_object() {
+        bail!("nobody knows what {expected} expects");
+    }
     match (expected.get("error"), answer.get("error"), answer.get("ok")) {
         (Some(wanted), Some(error), _) => compare(&with_code(wanted), error, testee, true),
         (Some(wanted), None, _) => bail!("the error {wanted} was expected and not {answer}"),
