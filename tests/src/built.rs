@@ -23,7 +23,16 @@ pub fn program(name: &str) -> PathBuf {
 ///
 /// If it was not built.
 pub fn example(name: &str) -> PathBuf {
-    there(folder().join("examples").join(name))
+    there(examples().join(name))
+}
+
+/// The folder of the examples.
+///
+/// # Panics
+///
+/// If none was built.
+pub fn examples() -> PathBuf {
+    there(folder().join("examples"))
 }
 
 /// The C library, which is called `libhybridrelay_c.so` here.

@@ -21,6 +21,7 @@ pub(crate) const INSTEAD: &[Instead] = &[
         "hybridrelay",
         "a release build takes minutes; the program is built",
     ),
+    instead("cargo run -p hybridrelay-examples --example", "example", "cargo waits for the cargo that runs this test"),
     instead("cargo build --release", ":", "a release build takes minutes; the program is built"),
     instead("cargo xtask", "options_of", "the tasks take minutes to hours, and one of them is this test"),
     instead("cargo +nightly fuzz", ":", "it needs a nightly compiler; `cargo xtask check` compiles the targets"),
@@ -44,5 +45,10 @@ pub(crate) const FAILS: &[(&str, i32, &str)] =
     &[("hybridrelay config check relay.toml", 1, "the example names keys and certificates that a reader makes first")];
 
 /// Commands that go on until they are stopped: they run beside the others until the end of the document. Each says when it is ready.
-pub(crate) const SERVERS: &[&str] =
-    &["hybridrelay serve --dev", "hybridrelay listen", "hybridrelay expose", "hybridrelay subscribe"];
+pub(crate) const SERVERS: &[&str] = &[
+    "hybridrelay serve --dev",
+    "hybridrelay listen",
+    "hybridrelay expose",
+    "hybridrelay subscribe",
+    "examples/echo/echo.sh listen",
+];

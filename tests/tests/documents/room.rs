@@ -25,11 +25,12 @@ use crate::{fences, open};
 const DONE: &str = "---- done with";
 
 /// Errors are output. `options_of` asks a task for its help, behind all that is given to it: what it does not know fails. The benchmarks are
-/// a program of their own, to which `cargo xtask bench` hands everything on.
+/// a program of their own, to which `cargo xtask bench` hands everything on. `example` is a Rust example that is built.
 const PRELUDE: &str = r#"exec 2>&1; set -o pipefail
 options_of() {
     if [ "$1" = bench ]; then hybridrelay-bench "${@:2}" --help; else xtask "$@" --help; fi >/dev/null
-}"#;
+}
+example() { "$EXAMPLES/$1" "${@:3}"; }"#;
 
 /// What documents call their reader's home, relay and web server: in this place they are others.
 const HOME: &str = "/home/ann";
@@ -62,11 +63,21 @@ impl Room {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path();
-        for name in ["home", "room/target/release", "machine/usr/bin", "machine/etc/bash_completion.d"] {
+        for name in ["home", "lib", "room/target/release", "machine/usr/bin", "machine/etc/bash_completion.d"] {
             fs::create_dir_all(path.join(name)).expect("a folder");
         }
         fs::create_dir_all(path.join("machine/etc/systemd/system")).expect("a folder");
-        symlink(fences::root().join("contrib"), path.join("room/contrib")).expect("a link");
+        for name in ["contrib", "examples"] {
+            symlink(fences::root().join(name), path.join("room").join(name)).expect("a link");
+        }
+        // The C library, under the names that it has when it is installed: the linker's and the loader's.
+        for name in ["libhybridrelay.so", "libhybridrelay.so.0"] {
+            symlink(built::c_library(), path.join("lib").join(name)).expect("a link");
+        }
+        // The shell starts these by itself.
+        for name in ["xtask", "hybridrelay-bench"] {
+            built::program(name);
+        }
         symlink(built::program("hybridrelay"), path.join("room/target/release/hybridrelay")).expect("a link");
 
         // At a terminal, which documents have, curl would not talk of its progress.
@@ -81,6 +92,10 @@ impl Room {
             .env("HOME", path.join("home"))
             .env("ROOM", path.join("room"))
             .env("MACHINE", path.join("machine"))
+            .env("EXAMPLES", built::examples())
+            .env("CPATH", fences::root().join("ffi-c/include"))
+            .env("LIBRARY_PATH", path.join("lib"))
+            .env("LD_LIBRARY_PATH", path.join("lib"))
             .env("HYBRIDRELAY_CONNECTION_STRING", relay.connection_string("hyco"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -133,8 +148,8 @@ impl Room {
         // A relay tells its reader a connection string to export.
         if let Ok(ready) = serde_json::from_str::<Value>(&first) {
             let connection_string = ready["connectionString"].as_str().expect("a relay is ready");
-            let authority = connection_string.split(['/', ';']).find(|part| part.starts_with("localhost:"));
-            self.names.insert(RELAY, authority.expect("an endpoint").to_owned());
+            let authority = connection_string.split('/').nth(2).expect("an endpoint");
+            self.names.insert(RELAY, authority.to_owned());
             self.type_in(&format!("export HYBRIDRELAY_CONNECTION_STRING='{connection_string}'")).await;
         }
         server.printed.push(self.in_the_documents_words(&first));
