@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use hybridrelay_relay::LocalRelay;
 use hybridrelay_tests::built;
+use hybridrelay_tests::program::patiently;
 use hybridrelay_tests::wire::Soon;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::Mode;
@@ -160,9 +161,10 @@ impl Room {
     pub(crate) async fn end(mut self) {
         for mut server in std::mem::take(&mut self.servers) {
             while !open::begins(&server.shown, &server.printed) {
-                let Some(line) = server.lines.next_line().soon().await.expect("text") else {
-                    panic!("{}: shown are {:#?}, printed were {:#?}", server.place, server.shown, server.printed)
-                };
+                let Server { place, shown, printed, .. } = &server;
+                let what = format!("{place} to go on: shown are {shown:#?}, printed were {printed:#?}");
+                let line = patiently(&what, server.lines.next_line()).await.expect("text");
+                let line = line.unwrap_or_else(|| panic!("the end came instead of {what}"));
                 server.printed.push(self.in_the_documents_words(&line));
             }
         }
