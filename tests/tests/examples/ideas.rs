@@ -4,7 +4,7 @@ use hybridrelay_relay::{Distribution, Entity, EventSettings, LocalRelay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::language::{Example, Language};
-use crate::run::{Running, output};
+use crate::run::{Running, failure, output};
 
 /// A conversation of two programs, which is the same in every language.
 struct Conversation<'a> {
@@ -177,5 +177,31 @@ async fn every_watcher_sees_listeners_come_and_go() {
 async fn a_test_with_a_relay_of_its_own_passes_in_every_language() {
     for program in programs("local-relay-test").await {
         assert_eq!(output(program.command("").env_remove("HYBRIDRELAY_CONNECTION_STRING"), "").await, "passed\n");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_do_it_says_why_and_fails() {
+    let relay = relay().await;
+    let nowhere = relay.connection_string("nowhere");
+    for (idea, arguments) in [
+        ("echo", &["send", "hello"][..]),
+        ("http-hello", &["get", "Ada"]),
+        ("forward-port", &["connect"]),
+        ("reject", &["connect"]),
+        ("presence", &["watch"]),
+        ("publish", &["say", "hello"]),
+    ] {
+        for program in programs(idea).await {
+            // Nobody has ever listened there.
+            let said = failure(program.command(&nowhere).args(arguments)).await;
+            assert!(
+                said.contains("nowhere") && !said.contains(relay.key()),
+                "{idea} in {:?}: {said}",
+                program.language
+            );
+            let said = failure(program.command(&nowhere).arg("fly")).await;
+            assert!(said.contains("usage: "), "{idea} in {:?}: {said}", program.language);
+        }
     }
 }

@@ -63,6 +63,20 @@ impl Drop for Running {
 ///
 /// If it fails, with what it says.
 pub(crate) async fn output(command: &mut Command, input: &str) -> String {
+    let (succeeded, printed, complaints) = run(command, input).await;
+    assert!(succeeded, "{command:?} failed, it printed {printed:?} and the errors:\n{complaints}");
+    printed
+}
+
+/// Runs a program that must fail, and returns what it says about that on standard error.
+pub(crate) async fn failure(command: &mut Command) -> String {
+    let (succeeded, printed, complaints) = run(command, "").await;
+    assert!(!succeeded && printed.is_empty(), "{command:?} did not fail, it printed {printed:?}");
+    complaints
+}
+
+/// Whether it succeeds, its output and its errors.
+async fn run(command: &mut Command, input: &str) -> (bool, String, String) {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().expect("the program starts");
     let mut stdin = child.stdin.take().expect("it is piped");
@@ -76,6 +90,5 @@ pub(crate) async fn output(command: &mut Command, input: &str) -> String {
     let (read, complained) = read.soon().await;
     read.and(complained).expect("text");
     let status = child.wait().soon().await.expect("it is ours");
-    assert!(status.success(), "{command:?}: {status}, it printed {printed:?} and the errors:\n{complaints}");
-    printed
+    (status.success(), printed, complaints)
 }
