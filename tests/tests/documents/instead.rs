@@ -52,3 +52,6 @@ pub(crate) const SERVERS: &[&str] = &[
     "hybridrelay subscribe",
     "examples/echo/echo.sh listen",
 ];
+
+/// Blocks that nothing checks: document, language, and why.
+pub(crate) const UNCHECKED: &[(&str, &str, &str)] = &[];

@@ -13,8 +13,8 @@
 //! | `yaml` | probes of a container: the relay answers their paths with 200 |
 //! | `c` | a source file: compiles against the C library's header without a warning |
 //!
-//! Any other language fails. What is done instead of a command that takes minutes or changes the machine stands with its reason in
-//! `instead`.
+//! Any other language fails, unless a row of `instead` says why its blocks are left alone. What is done instead of a command that takes
+//! minutes or changes the machine stands with its reason there as well.
 #![allow(clippy::disallowed_methods)]
 
 mod configuration;
