@@ -26,9 +26,10 @@ static void *serve(void *argument) {
   hr_code code;
 
   free(argument);
-  /* However it ends, the accept uses the sender up: there is nothing to release but the connection. */
   if (hr_incoming_accept(incoming, NULL, 0, HR_FOREVER, &connection, &error) != HR_OK) {
     print_error("a sender was lost", error);
+    /* Whatever was not used up by that is refused; for a handle that was, this does nothing. */
+    hr_incoming_release(incoming, NULL);
     return NULL;
   }
   while ((code = hr_connection_receive(connection, HR_FOREVER, &message, &error)) == HR_OK) {

@@ -38,6 +38,8 @@ static int listen_for_senders(void) {
     } else {
       /* The sender may have gone by itself; that must not end the listener. */
       print_error("a sender could not be told", refused);
+      /* Whatever was not used up by that is refused with 503; for a handle that was, this does nothing. */
+      hr_incoming_release(incoming, NULL);
     }
   }
   print_error("the listener has ended", error);
