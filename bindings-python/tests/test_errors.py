@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_kind_of_a_later_version_is_still_an_error() -> None:
 
 async def test_options_that_are_wrong_are_named() -> None:
     with pytest.raises(TypeError, match="no option 'conect_timeout'; there are .*connect_timeout"):
-        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", conect_timeout=1)
+        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", conect_timeout=1)  # type: ignore[call-arg]
     with pytest.raises(hybridrelay.InvalidArgument, match="connect_timeout"):
         await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", connect_timeout=-1)
     with pytest.raises(hybridrelay.InvalidArgument):
@@ -75,7 +76,63 @@ async def test_options_that_are_wrong_are_named() -> None:
     with pytest.raises(TypeError, match="list of names"):
         await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", subprotocols="chat")
     with pytest.raises(TypeError, match="TokenProvider"):
-        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", credential="secret")
+        await hybridrelay.listen("Endpoint=sb://x/;EntityPath=y", credential="secret")  # type: ignore[arg-type]
+
+
+async def test_every_option_is_taken_and_typed(hybridrelay_relay: hybridrelay.LocalRelay, cs: str) -> None:
+    reach: hybridrelay.ReachOptions = {
+        "credential": hybridrelay.TokenProvider.shared_access_key(hybridrelay_relay.key_name, hybridrelay_relay.key),
+        "connect_timeout": 30,
+        "proxy": "none",
+        "extra_ca_pem": None,
+        "insecure_skip_verify": False,
+        "insecure_plaintext": True,
+        "headers": {"x-from": "a test"},
+    }
+    sender: hybridrelay.SenderOptions = {**reach, "entity": "options", "close_timeout": 30.5, "keep_alive": None, "max_message_size": 1000}
+    listener: hybridrelay.ListenerOptions = {
+        **sender,
+        "accept_timeout": 10,
+        "reconnect": True,
+        "wait": True,
+        "max_concurrent": 7,
+        "subprotocols": ("chat.v1",),
+        "tracking_id": "4bd4e0f5-7bd2-4f2b-9d30-5fd1a7bd5f4b",
+        "labels": {"version": "1.2"},
+    }
+    one: hybridrelay.ConnectOptions = {
+        "path": "/x",
+        "query": "y=z",
+        "headers": [("x-from", "another")],
+        "subprotocols": ["chat.v1"],
+        "tracking_id": "5bd4e0f5-7bd2-4f2b-9d30-5fd1a7bd5f4b",
+        "timeout": 30,
+    }
+    async with hybridrelay.listen(cs, **listener) as listening, hybridrelay.Sender(cs, **sender) as sending:
+        assert (listening.entity, sending.entity) == ("options", "options")
+        opening = asyncio.ensure_future(_open(sending, one))
+        incoming = await listening.accept()
+        assert isinstance(incoming, hybridrelay.IncomingConnect)
+        assert (incoming.path, incoming.query, incoming.headers["x-from"]) == ("/x", "y=z", "another")
+        far = await incoming.accept()
+        near = await opening
+        assert near.subprotocol == "chat.v1" and near.tracking_id == one["tracking_id"]
+        await asyncio.gather(near.close(), far.close())
+    with pytest.raises(hybridrelay.Unsupported, match="discovery"):
+        await hybridrelay.endpoints(cs, **reach)
+    # The types tell the same.
+    assert set(reach) == _names(hybridrelay.ReachOptions)
+    assert set(sender) == _names(hybridrelay.SenderOptions)
+    assert set(listener) == _names(hybridrelay.ListenerOptions)
+    assert set(one) == _names(hybridrelay.ConnectOptions)
+
+
+def _names(options: type) -> set[str]:
+    return set(options.__annotations__)
+
+
+async def _open(sender: hybridrelay.Sender, options: hybridrelay.ConnectOptions) -> hybridrelay.Connection:
+    return await sender.connect(**options)
 
 
 async def test_secrets_are_in_no_message(cs: str) -> None:

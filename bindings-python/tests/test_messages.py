@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Unpack
 
 import pytest
 from conftest import pair
@@ -243,6 +244,17 @@ async def test_the_status_is_followed_over_a_loss(
     stop()
 
 
+async def test_a_final_failure_is_told_once(hybridrelay_relay: hybridrelay.LocalRelay, cs: str) -> None:
+    async with hybridrelay.listen(cs, reconnect=False) as listener:
+        waiting = asyncio.create_task(listener.accept())
+        hybridrelay_relay.drop_control(listener.entity)
+        with pytest.raises(hybridrelay.ConnectionLost):
+            await waiting
+        assert await listener.accept() is None
+        status = listener.status
+        assert status.state == "closed" and isinstance(status.error, hybridrelay.ConnectionLost)
+
+
 async def test_what_the_environment_says_counts_where_nothing_is_given(
     cs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,5 +278,5 @@ async def test_a_relay_with_tls_needs_its_certificate() -> None:
             assert relay.listeners("hyco") == 1 and listener.status.is_online
 
 
-async def _open(cs: str, **options: object) -> Connection:
+async def _open(cs: str, **options: Unpack[hybridrelay.OpenOptions]) -> Connection:
     return await hybridrelay.connect(cs, **options)

@@ -36,6 +36,16 @@ def test_stubs_tell_what_the_native_half_offers() -> None:
     run("mypy.stubtest", "hybridrelay._native", "--allowlist", "tests/stubtest-allowlist.txt")
 
 
+def test_what_the_readme_says_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", str(ROOT / "tests/installed/quickstart.py")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
 @pytest.mark.parametrize("module", [hybridrelay, sync])
 def test_everything_public_is_documented(module: types.ModuleType) -> None:
     undocumented = []

@@ -274,7 +274,9 @@ def test_processes_of_multiprocessing_work(cs: str, method: str) -> None:
         with warnings.catch_warnings():
             # Later versions of Python warn of a fork in a program with threads.
             warnings.simplefilter("ignore", DeprecationWarning)
-            process = context.Process(target=_child, args=(cs, results))
+            process = context.Process(  # type: ignore[attr-defined]
+                target=_child, args=(cs, results)
+            )
             process.start()
         incoming = listener.accept()
         assert isinstance(incoming, sync.IncomingConnect)

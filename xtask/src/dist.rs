@@ -8,6 +8,7 @@ use xshell::Shell;
 
 mod c;
 mod licences;
+mod python;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -26,6 +27,8 @@ enum What {
         #[arg(long, value_name = "DIR")]
         artefacts: Option<PathBuf>,
     },
+    /// The wheel of the Python package, for this machine's architecture, built in release mode and tried where nothing else is.
+    Python,
 }
 
 pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
@@ -38,6 +41,7 @@ pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
             let artefacts = artefacts.as_ref().map(std::path::absolute).transpose()?;
             c::run(sh, &prefix, artefacts.as_deref())
         }
+        What::Python => python::run(sh),
     }
 }
 

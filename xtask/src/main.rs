@@ -67,8 +67,8 @@ fn run(task: &Task) -> Result<()> {
         Task::Test(options) => test::run(&sh, options),
         Task::Soak(options) => soak::run(&sh, options),
         Task::Bench(options) => bench::run(&sh, options),
-        Task::Check => check::run(&sh),
         Task::Dist(options) => dist::run(&sh, options),
+        Task::Check => check::run(&sh),
         Task::Valgrind => valgrind::run(&sh),
         Task::Autobahn(options) => autobahn::run(&sh, options),
     }

@@ -35,3 +35,8 @@ pub(crate) fn for_bench(sh: &Shell) -> Result<()> {
     programs::require(sh, programs::FOR_BENCH)?;
     interop::python_for_bench(sh)
 }
+
+/// What builds the wheels of the Python package.
+pub(crate) fn for_python_dist(sh: &Shell) -> Result<()> {
+    bindings::python_dist(sh)
+}

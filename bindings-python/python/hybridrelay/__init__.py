@@ -61,7 +61,7 @@ from ._presence import (
     watch_endpoints,
 )
 from ._response import Response
-from ._sender import OneWay, Sender
+from ._sender import OneWay, RequestOptions, Sender
 from ._streams import RelayTransport, Server, open_connection, start_server
 from ._tokens import TokenProvider
 
@@ -104,6 +104,7 @@ __all__ = [
     "Rejected",
     "RelayError",
     "RelayTransport",
+    "RequestOptions",
     "Response",
     "ResponseWriter",
     "Sender",

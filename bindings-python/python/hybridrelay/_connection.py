@@ -7,12 +7,13 @@ import os
 import sys
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from . import _native
 from ._errors import RelayError
 from ._headers import Headers
 from ._opening import Opening
+from ._options import OpenOptions, native, split
 from ._run import Source, call, loop_driver
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class Connection:
             return f"<hybridrelay.Connection: {error}>"
 
 
-def connect(target: str | None = None, /, **options: Any) -> Opening[Connection]:
+def connect(target: str | None = None, /, **options: Unpack[OpenOptions]) -> Opening[Connection]:
     """Opens a connection: ``conn = await connect(cs)``, or ``async with connect(cs) as conn``.
 
     `target` is a connection string or an address; without one ``HYBRIDRELAY_CONNECTION_STRING`` is read. Options are those of
@@ -188,8 +189,6 @@ def connect(target: str | None = None, /, **options: Any) -> Opening[Connection]
     """
 
     async def open() -> Connection:
-        from ._options import native, split
-
         sender, one = split(options)
         sending = _native.Sender(target, native(sender))
         return Connection(await call(sending.connect, native(one)))

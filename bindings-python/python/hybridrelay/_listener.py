@@ -10,13 +10,15 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, Unpack
 
 from . import _native
 from ._errors import RelayError
 from ._incoming import Incoming, IncomingConnect, wrap
 from ._logging import logger
 from ._opening import Opening
+from ._options import ListenerOptions
+from ._options import native as native_options
 from ._run import Source, call
 
 if TYPE_CHECKING:
@@ -224,7 +226,7 @@ async def _refuse(incoming: Incoming, reason: str) -> None:
         logger.debug("a sender could not be told: %s", error)
 
 
-def listen(target: str | None = None, /, **options: Any) -> Opening[Listener]:
+def listen(target: str | None = None, /, **options: Unpack[ListenerOptions]) -> Opening[Listener]:
     """Gets online: ``listener = await listen(cs)``, or ``async with listen(cs) as listener``.
 
     `target` is a connection string or an address; without one ``HYBRIDRELAY_CONNECTION_STRING`` is read. Options are those of
@@ -235,8 +237,6 @@ def listen(target: str | None = None, /, **options: Any) -> Opening[Listener]:
     """
 
     async def open() -> Listener:
-        from ._options import native
-
-        return Listener(await call(_native.Listener.open, target, native(options)))
+        return Listener(await call(_native.Listener.open, target, native_options(options)))
 
     return Opening(open)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from . import _native
 from ._errors import RelayError
+from ._options import ReachOptions, native
 from ._run import Source, call
 
 
@@ -140,21 +141,17 @@ class EndpointEvent:
     """How many seconds until it is asked again."""
 
 
-async def endpoints(target: str | None = None, /, **options: Any) -> tuple[Endpoint, ...]:
+async def endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> tuple[Endpoint, ...]:
     """The endpoints of a namespace that are online now, in the order of their names. Options are those of :class:`ReachOptions`.
 
     Raises :class:`Unsupported` if the relay tells nobody, as Azure Relay.
     """
-    from ._options import native
-
     namespace = _native.Namespace(target, native(options))
     return _endpoints(await call(namespace.endpoints))
 
 
-async def watch_endpoints(target: str | None = None, /, **options: Any) -> AsyncIterator[EndpointEvent]:
+async def watch_endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> AsyncIterator[EndpointEvent]:
     """Everything that happens to the endpoints of a namespace, in order: ``async for event in watch_endpoints(cs)``."""
-    from ._options import native
-
     heard: Source[Any] = Source(_native.Namespace(target, native(options)).watch().next)
     while True:
         event = await heard.next()

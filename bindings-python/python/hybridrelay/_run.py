@@ -62,12 +62,16 @@ class LoopDriver:
                 # Looked at here, so that nobody is told that it never was.
                 future.exception()
                 raise _Arrived(future) from None
-            self._waiting.pop(tag, None)
-            self.queue.abandon(operation)
+            self.forget(operation, tag)
             raise
         finally:
             if timer is not None:
                 timer.cancel()
+
+    def forget(self, operation: int, tag: int) -> None:
+        """Nobody waits for the end of an operation any more."""
+        self._waiting.pop(tag, None)
+        self.queue.abandon(operation)
 
     def _expire(self, operation: int, tag: int, limit: float) -> None:
         future = self._waiting.pop(tag, None)
@@ -105,36 +109,23 @@ class BlockingDriver:
         self._poll = select.poll()
         self._poll.register(self.queue.fileno(), select.POLLIN)
         self._ended: dict[int, tuple[Any, BaseException | None]] = {}
-        self._watched: dict[int, bool] = {}
-
-    def watch(self) -> int:
-        """A tag whose arrival :meth:`wait_for` waits for."""
-        tag = next(_tags)
-        self._watched[tag] = False
-        return tag
-
-    def unwatch(self, tag: int) -> None:
-        self._watched.pop(tag, None)
-
-    def wait_for(self, tag: int, deadline: float | None) -> None:
-        """Waits until a tag has arrived since the last time."""
-        while not self._watched.get(tag, True):
-            self._look(deadline)
-        if tag in self._watched:
-            self._watched[tag] = False
 
     def wait(self, operation: int, tag: int, deadline: float | None) -> Any:
         try:
             while tag not in self._ended:
                 self._look(deadline)
         except BaseException:
-            if self._ended.pop(tag, None) is None:
-                self.queue.abandon(operation)
+            self.forget(operation, tag)
             raise
         value, error = self._ended.pop(tag)
         if error is not None:
             raise error
         return value
+
+    def forget(self, operation: int, tag: int) -> None:
+        """Nobody waits for the end of an operation any more."""
+        if self._ended.pop(tag, None) is None:
+            self.queue.abandon(operation)
 
     def _look(self, deadline: float | None) -> None:
         if deadline is None:
@@ -146,10 +137,7 @@ class BlockingDriver:
                 if not self._poll.poll(0) and time.monotonic() >= deadline:
                     raise _timeout(None)
         for tag, value, error in self.queue.take():
-            if tag in self._watched:
-                self._watched[tag] = True
-            else:
-                self._ended[tag] = (value, error)
+            self._ended[tag] = (value, error)
 
 
 class _Local(threading.local):
@@ -200,11 +188,6 @@ def is_blocking() -> bool:
     return _local.running
 
 
-def deadline() -> float | None:
-    """Until when a blocking call may wait, by the monotonic clock."""
-    return _local.deadline
-
-
 class Pending(Generic[T]):
     """An operation that was begun."""
 
@@ -231,7 +214,7 @@ class Pending(Generic[T]):
     def abandon(self) -> None:
         """Nobody wants to know what it comes to."""
         if self._operation:
-            self._driver.queue.abandon(self._operation)
+            self._driver.forget(self._operation, self._tag)
 
 
 async def _turn() -> None:

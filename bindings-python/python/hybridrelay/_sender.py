@@ -8,7 +8,7 @@ import json as json_
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias, TypedDict, Union, Unpack
 from urllib.parse import quote, urlencode
 
 from . import _native
@@ -19,13 +19,28 @@ from ._events import Publisher
 from ._headers import HeaderTypes, encode
 from ._incoming import LIMIT, ContentTypes
 from ._opening import Opening
-from ._options import native
+from ._options import ConnectOptions, SenderOptions, native
 from ._presence import Presence, PresenceEvents, presence
 from ._response import Response
 from ._run import Pending, call, is_blocking
 
 ParamTypes: TypeAlias = Union[str, Mapping[str, Any], Iterable[tuple[str, Any]]]
 """A query: text, or names with values."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a request has beside method and path; see :meth:`Sender.request`."""
+
+    params: ParamTypes | None
+    """A query, beside one in the path."""
+    content: ContentTypes | None
+    """The body: text, bytes, or chunks from an iterable or an asynchronous iterable."""
+    json: Any
+    """A body that is sent as JSON."""
+    headers: HeaderTypes | None
+    """Header fields."""
+    timeout: float | None
+    """How many seconds the head of the response may take."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,11 +64,13 @@ class Sender:
     ...     print(response.status_code, response.json())
     """
 
-    def __init__(self, target: str | None = None, /, *, max_response_size: int = LIMIT, **options: Any) -> None:
+    def __init__(
+        self, target: str | None = None, /, *, max_response_size: int = LIMIT, **options: Unpack[SenderOptions]
+    ) -> None:
         self._native: _native.Sender | None = _native.Sender(target, native(options))
         self._limit = max_response_size
 
-    def connect(self, **options: Any) -> Opening[Connection]:
+    def connect(self, **options: Unpack[ConnectOptions]) -> Opening[Connection]:
         """Opens a connection: ``await sender.connect(path="/orders")``, or ``async with``. Options are those of
         :class:`ConnectOptions`; failures those of :func:`connect`."""
 
@@ -62,7 +79,7 @@ class Sender:
 
         return Opening(open)
 
-    def publisher(self, **options: Any) -> Opening[Publisher]:
+    def publisher(self, **options: Unpack[ConnectOptions]) -> Opening[Publisher]:
         """Opens a publisher: a connection on which this side only speaks, and which everybody hears who listens at a hybrid connection for
         events. Options are those of :class:`ConnectOptions`."""
 
@@ -118,23 +135,23 @@ class Sender:
         finally:
             await response.aclose()
 
-    async def get(self, path: str = "/", **options: Any) -> Response:
+    async def get(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with GET."""
         return await self.request("GET", path, **options)
 
-    async def post(self, path: str = "/", **options: Any) -> Response:
+    async def post(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with POST."""
         return await self.request("POST", path, **options)
 
-    async def put(self, path: str = "/", **options: Any) -> Response:
+    async def put(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with PUT."""
         return await self.request("PUT", path, **options)
 
-    async def patch(self, path: str = "/", **options: Any) -> Response:
+    async def patch(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with PATCH."""
         return await self.request("PATCH", path, **options)
 
-    async def delete(self, path: str = "/", **options: Any) -> Response:
+    async def delete(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with DELETE."""
         return await self.request("DELETE", path, **options)
 

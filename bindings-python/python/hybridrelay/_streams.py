@@ -10,13 +10,14 @@ import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, TypeAlias, Union, cast
+from typing import Any, TypeAlias, Union, Unpack, cast
 
 from ._connection import Connection, connect
 from ._errors import RelayError
 from ._incoming import IncomingConnect
 from ._listener import Listener, listen
 from ._logging import logger
+from ._options import ListenerOptions, OpenOptions
 from ._run import LoopDriver, call, loop_driver
 
 StreamsCallback: TypeAlias = Callable[
@@ -316,7 +317,7 @@ class _StreamWriter(asyncio.StreamWriter):
 
 
 async def open_connection(
-    target: str | None = None, /, *, limit: int = 2**16, **options: Any
+    target: str | None = None, /, *, limit: int = 2**16, **options: Unpack[OpenOptions]
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Opens a connection as asyncio streams, as :func:`asyncio.open_connection` does.
 
@@ -399,7 +400,12 @@ class Server:
 
 
 async def start_server(
-    client_connected_cb: StreamsCallback, target: str | None = None, /, *, limit: int = 2**16, **options: Any
+    client_connected_cb: StreamsCallback,
+    target: str | None = None,
+    /,
+    *,
+    limit: int = 2**16,
+    **options: Unpack[ListenerOptions],
 ) -> Server:
     """Gets online and calls ``client_connected_cb(reader, writer)`` for each sender, as :func:`asyncio.start_server` does.
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeVar, Union, Unpack, cast
 
 from . import _connection, _content, _events, _incoming, _listener, _presence, _sender
 from . import _response as _response_
@@ -29,6 +29,7 @@ from ._incoming import LIMIT
 from ._listener import Status
 from ._local import LocalRelay
 from ._logging import logger
+from ._options import ConnectOptions, ListenerOptions, OpenOptions, ReachOptions, SenderOptions
 from ._presence import Endpoint, EndpointEvent, Presence, PresenceEvent
 from ._run import run
 from ._sender import OneWay, ParamTypes
@@ -49,6 +50,7 @@ __all__ = [
     "LocalRelay",
     "PresenceEvents",
     "Publisher",
+    "RequestOptions",
     "Response",
     "ResponseWriter",
     "Sender",
@@ -68,6 +70,21 @@ Self = TypeVar("Self", bound="_Wrapper[Any]")
 
 ContentTypes: TypeAlias = Union[str, "Buffer", Iterable[Any]]
 """A body: text, bytes, or chunks of bytes from an iterable."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a request has beside method and path; see :meth:`Sender.request`."""
+
+    params: ParamTypes | None
+    """A query, beside one in the path."""
+    content: ContentTypes | None
+    """The body: text, bytes, or chunks from an iterable."""
+    json: Any
+    """A body that is sent as JSON."""
+    headers: HeaderTypes | None
+    """Header fields."""
+    timeout: float | None
+    """How many seconds the head of the response may take."""
 
 
 class _Wrapper(Generic[T]):
@@ -619,14 +636,16 @@ class Sender(_Closing[_sender.Sender]):
 
     __slots__ = ()
 
-    def __init__(self, target: str | None = None, /, *, max_response_size: int = LIMIT, **options: Any) -> None:
+    def __init__(
+        self, target: str | None = None, /, *, max_response_size: int = LIMIT, **options: Unpack[SenderOptions]
+    ) -> None:
         super().__init__(_sender.Sender(target, max_response_size=max_response_size, **options))
 
-    def connect(self, **options: Any) -> Connection:
+    def connect(self, **options: Unpack[ConnectOptions]) -> Connection:
         """Opens a connection. Options are those of :class:`hybridrelay.ConnectOptions`."""
         return Connection(run(_open(self._inner.connect(**options))))
 
-    def publisher(self, **options: Any) -> Publisher:
+    def publisher(self, **options: Unpack[ConnectOptions]) -> Publisher:
         """Opens a publisher. Options are those of :class:`hybridrelay.ConnectOptions`."""
         return Publisher(run(_open(self._inner.publisher(**options))))
 
@@ -648,7 +667,7 @@ class Sender(_Closing[_sender.Sender]):
         return Response(run(asking))
 
     @contextmanager
-    def stream(self, method: str, path: str = "/", **options: Any) -> Iterator[Response]:
+    def stream(self, method: str, path: str = "/", **options: Unpack[RequestOptions]) -> Iterator[Response]:
         """The same for a response whose body is read as it comes: ``with sender.stream("GET", "/big") as response``."""
         streaming = self._inner.stream(method, path, **options)
         response = run(streaming.__aenter__())
@@ -657,27 +676,27 @@ class Sender(_Closing[_sender.Sender]):
         finally:
             run(streaming.__aexit__(None, None, None))
 
-    def get(self, path: str = "/", **options: Any) -> Response:
+    def get(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with GET."""
         return self.request("GET", path, **options)
 
-    def post(self, path: str = "/", **options: Any) -> Response:
+    def post(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with POST."""
         return self.request("POST", path, **options)
 
-    def put(self, path: str = "/", **options: Any) -> Response:
+    def put(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with PUT."""
         return self.request("PUT", path, **options)
 
-    def patch(self, path: str = "/", **options: Any) -> Response:
+    def patch(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with PATCH."""
         return self.request("PATCH", path, **options)
 
-    def delete(self, path: str = "/", **options: Any) -> Response:
+    def delete(self, path: str = "/", **options: Unpack[RequestOptions]) -> Response:
         """:meth:`request` with DELETE."""
         return self.request("DELETE", path, **options)
 
-    def send_one_way(self, method: str = "POST", path: str = "/", **options: Any) -> OneWay:
+    def send_one_way(self, method: str = "POST", path: str = "/", **options: Unpack[RequestOptions]) -> OneWay:
         """Sends a request for whose answer nobody waits."""
         return run(self._inner.send_one_way(method, path, **options))
 
@@ -772,17 +791,19 @@ class PresenceEvents(_Wrapper[_presence.PresenceEvents]):
             yield self.next()
 
 
-def listen(target: str | None = None, /, **options: Any) -> Listener:
+def listen(target: str | None = None, /, **options: Unpack[ListenerOptions]) -> Listener:
     """Gets online: ``with listen(cs) as listener``. Options are those of :class:`hybridrelay.ListenerOptions`."""
     return Listener(run(_open(_listener.listen(target, **options))))
 
 
-def connect(target: str | None = None, /, **options: Any) -> Connection:
+def connect(target: str | None = None, /, **options: Unpack[OpenOptions]) -> Connection:
     """Opens a connection: ``with connect(cs) as connection``. Options are those of :class:`hybridrelay.OpenOptions`."""
     return Connection(run(_open(_connection.connect(target, **options))))
 
 
-def open_connection(target: str | None = None, /, **options: Any) -> tuple[io.BufferedReader, io.BufferedWriter]:
+def open_connection(
+    target: str | None = None, /, **options: Unpack[OpenOptions]
+) -> tuple[io.BufferedReader, io.BufferedWriter]:
     """Opens a connection as two binary files; see :meth:`Connection.into_streams`.
 
     >>> reader, writer = open_connection(cs)
@@ -792,12 +813,12 @@ def open_connection(target: str | None = None, /, **options: Any) -> tuple[io.Bu
     return connect(target, **options).into_streams()
 
 
-def endpoints(target: str | None = None, /, **options: Any) -> tuple[Endpoint, ...]:
+def endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> tuple[Endpoint, ...]:
     """The endpoints of a namespace that are online now."""
     return run(_presence.endpoints(target, **options))
 
 
-def watch_endpoints(target: str | None = None, /, **options: Any) -> Iterator[EndpointEvent]:
+def watch_endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> Iterator[EndpointEvent]:
     """Everything that happens to the endpoints of a namespace, in order."""
     return _each(_presence.watch_endpoints(target, **options))
 
@@ -862,7 +883,10 @@ class Server:
 
 
 def start_server(
-    callback: Callable[[io.BufferedReader, io.BufferedWriter], object], target: str | None = None, /, **options: Any
+    callback: Callable[[io.BufferedReader, io.BufferedWriter], object],
+    target: str | None = None,
+    /,
+    **options: Unpack[ListenerOptions],
 ) -> Server:
     """Gets online and calls ``callback(reader, writer)`` for each sender, in a thread of its own. HTTP requests are answered 501."""
     return Server(listen(target, **options), callback)

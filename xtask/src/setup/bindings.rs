@@ -9,3 +9,8 @@ use super::interop::python_environment;
 pub(super) fn python(sh: &Shell) -> Result<()> {
     python_environment(sh, "bindings-python/tests/requirements.txt", "target/python/venv")
 }
+
+/// The same for what builds the wheels.
+pub(super) fn python_dist(sh: &Shell) -> Result<()> {
+    python_environment(sh, "bindings-python/dist-requirements.txt", "target/python/dist")
+}
