@@ -15,7 +15,6 @@ async def test_records_arrive_in_the_programs_logging(
     hybridrelay_relay: LocalRelay, cs: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "hybridrelay"):
-        _logging.follow_level()
         async with hybridrelay.listen(cs):
             while not any("is online" in record.getMessage() for record in caplog.records):
                 await asyncio.sleep(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
+from . import _logging
 from ._headers import HeaderTypes, decode
 from ._tokens import TokenProvider
 
@@ -95,6 +96,8 @@ _OF_A_CONNECTION = ("path", "query", "headers", "subprotocols", "tracking_id")
 
 def native(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as the native half takes them."""
+    # Every listener and sender comes by here, so that what the program says of its logging counts from the next one on.
+    _logging.follow_level()
     out = dict(options)
     credential = out.get("credential")
     if credential is not None:
