@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import Unpack
 
 import pytest
 from conftest import pair
 
 import hybridrelay
-from hybridrelay import Connection, IncomingConnect, Listener
+from hybridrelay import Connection, IncomingConnect, Listener, _native, _run
 
 
 async def test_messages_keep_their_kind_and_their_boundaries(listener: Listener, cs: str) -> None:
@@ -150,6 +151,44 @@ async def test_nothing_is_lost_when_waits_are_cancelled(listener: Listener, cs: 
         got.append(message)
     await task
     assert got == [str(number) for number in range(total)]
+    await asyncio.gather(near.close(), far.close())
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["before the loop has seen it", "after the loop has seen it"])
+async def test_what_came_for_a_cancelled_wait_is_for_the_next(listener: Listener, cs: str, seen: bool) -> None:
+    near, far = await pair(listener, cs)
+
+    for text in ("first", "second"):
+        waiting = asyncio.create_task(far.receive())
+        await asyncio.sleep(0)
+        # Blocking, so that the loop sees nothing of it.
+        _run.run(near.send(text))
+        # It has come, and the task does not know yet.
+        while _native.under_way():
+            time.sleep(0.001)
+        if seen:
+            _run.loop_driver()._drain()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await far.receive() == text
+    await asyncio.gather(near.close(), far.close())
+
+    accepting = asyncio.create_task(listener.accept())
+    await asyncio.sleep(0)
+    connecting = asyncio.ensure_future(_open(cs))
+    await asyncio.sleep(0)
+    # What is under way now is the connect, and the accept until it comes.
+    while _native.under_way() > 1:
+        time.sleep(0.001)
+    if seen:
+        _run.loop_driver()._drain()
+    accepting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await accepting
+    incoming = await listener.accept()
+    assert isinstance(incoming, IncomingConnect)
+    far, near = await asyncio.gather(incoming.accept(), connecting)
     await asyncio.gather(near.close(), far.close())
 
 
