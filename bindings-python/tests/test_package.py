@@ -38,7 +38,7 @@ def test_stubs_tell_what_the_native_half_offers() -> None:
 
 def test_what_the_readme_says_runs() -> None:
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", str(ROOT / "tests/installed/quickstart.py")],
+        [sys.executable, "-W", "error", str(ROOT / "tests/installed/quickstart.py")],
         capture_output=True,
         text=True,
         timeout=120,

@@ -227,6 +227,7 @@ if child == 0:
             connection.send("from the child")
             assert connection.receive() == "to the child"
         async def again():
+            asyncio.get_running_loop().slow_callback_duration = 60
             async with hybridrelay.connect(cs) as connection:
                 await connection.send("again")
                 assert await connection.receive() == "to the child"

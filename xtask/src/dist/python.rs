@@ -34,7 +34,7 @@ pub(super) fn run(sh: &Shell) -> Result<()> {
     cmd!(sh, "python3 -m venv --clear {empty}").run()?;
     let python = sh.current_dir().join(empty).join("bin/python");
     cmd!(sh, "{python} -m pip install --quiet --disable-pip-version-check --no-index {wheel}").run()?;
-    cmd!(sh, "{python} -X dev -W error bindings-python/tests/installed/quickstart.py").run()?;
+    cmd!(sh, "{python} -W error bindings-python/tests/installed/quickstart.py").run()?;
     let installed = "import hybridrelay._native as native; print(native.__file__)";
     let extension = cmd!(sh, "{python} -c {installed}").read()?;
     let len = std::fs::metadata(&extension)?.len();
