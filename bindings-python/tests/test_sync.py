@@ -97,17 +97,50 @@ from hybridrelay import sync
 with sync.LocalRelay() as relay:
     with sync.listen(relay.connection_string()) as listener:
         try:
-            print("waiting", flush=True)
             {call}
         except KeyboardInterrupt:
             print("interrupted", flush=True)
 """
 
 
-@pytest.mark.parametrize("call", ["listener.accept()", "listener.serve(print)", "for _ in listener: pass"])
+def ending(call: str) -> str:
+    """A call behind the word that says that it waits now."""
+    return f'print("waiting", flush=True); {call}'
+
+
+CALLS = {
+    "accept": ending("listener.accept()"),
+    "serve": ending("listener.serve(print)"),
+    "receive": """
+            def handler(incoming):
+                with incoming.accept() as connection:
+                    connection.send("here")
+                    connection.receive()
+            import threading
+            threading.Thread(target=listener.serve, args=(handler,), daemon=True).start()
+            connection = sync.connect(relay.connection_string())
+            connection.receive()
+            print("waiting", flush=True)
+            connection.receive()
+""",
+    "serve_at_work": """
+            def handler(incoming):
+                with incoming.accept() as connection:
+                    print("waiting", flush=True)
+                    connection.receive()
+            import threading
+            opened = []
+            work = lambda: opened.append(sync.connect(relay.connection_string()))
+            threading.Thread(target=work, daemon=True).start()
+            listener.serve(handler)
+""",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_ctrl_c_ends_a_wait(call: str) -> None:
     program = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM.format(call=call)],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM.format(call=CALLS[call])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,10 +13,8 @@ No event loop is needed, and none runs. While a call waits, other threads run an
 from __future__ import annotations
 
 import io
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypedDict, TypeVar, Union, Unpack, cast
@@ -450,8 +448,8 @@ class Listener(_Closing[_listener.Listener]):
 
         What a handler raises is logged; its sender, if unanswered, gets 502 for a connection and 500 for a request.
         """
-        pool = ThreadPoolExecutor(max_workers, thread_name_prefix="hybridrelay handler")
         turns = threading.Semaphore(max_workers)
+        threads: set[threading.Thread] = set()
         try:
             while True:
                 # What no thread is free for waits in the listener, which refuses more than its `max_concurrent`.
@@ -459,12 +457,17 @@ class Listener(_Closing[_listener.Listener]):
                 incoming = self.accept()
                 if incoming is None:
                     break
-                pool.submit(_handle, handler, incoming, turns)
+                threads = {thread for thread in threads if thread.is_alive()}
+                # A daemon, so that a handler that waits does not keep a program which was interrupted.
+                work = (handler, incoming, turns)
+                thread = threading.Thread(target=_handle, args=work, name="hybridrelay handler", daemon=True)
+                threads.add(thread)
+                thread.start()
         except BaseException:
             self.close()
             raise
-        finally:
-            pool.shutdown(wait=sys.exc_info()[0] is None)
+        for thread in threads:
+            thread.join()
 
     def forward(self, target: str, **options: Any) -> None:
         """Sends everything that comes to a server near the listener, until :meth:`close`. See :meth:`hybridrelay.Listener.forward`."""
