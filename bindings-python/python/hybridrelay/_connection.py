@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from . import _native
-from ._errors import RelayError
+from ._errors import ConnectionLost, RelayError, Timeout
 from ._headers import Headers
 from ._opening import Opening
 from ._options import OpenOptions, native, split
@@ -46,7 +46,12 @@ class Connection:
 
         Raises :class:`ConnectionLost` after an abort or a broken network.
         """
-        message = await self._messages.next()
+        try:
+            message = await self._messages.next()
+        except ConnectionLost:
+            # It broke: there is nothing left to close.
+            self._over = True
+            raise
         if message is None:
             self._received_all = True
             self._over = self._over or self._sent_all
@@ -77,7 +82,12 @@ class Connection:
         """
         if self._over and self._sent_all:
             return
-        await call(self._native.close, code, reason)
+        try:
+            await call(self._native.close, code, reason)
+        except (ConnectionLost, Timeout):
+            # It broke before, or is aborted now.
+            self._over = True
+            raise
         self._over = self._sent_all = True
 
     def abort(self) -> None:
