@@ -35,6 +35,11 @@ pub(super) fn run(sh: &Shell) -> Result<()> {
     let python = sh.current_dir().join(empty).join("bin/python");
     cmd!(sh, "{python} -m pip install --quiet --disable-pip-version-check --no-index {wheel}").run()?;
     cmd!(sh, "{python} -W error bindings-python/tests/installed/quickstart.py").run()?;
+    let plugin = "import importlib.metadata as m; [plugin] = m.entry_points(group='pytest11'); print(plugin.value)";
+    ensure!(
+        cmd!(sh, "{python} -c {plugin}").read()? == "hybridrelay.pytest_plugin",
+        "pytest would not find the fixtures"
+    );
     let installed = "import hybridrelay._native as native; print(native.__file__)";
     let extension = cmd!(sh, "{python} -c {installed}").read()?;
     let len = std::fs::metadata(&extension)?.len();

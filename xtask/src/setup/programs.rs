@@ -98,7 +98,7 @@ pub(super) const FOR_TESTS: &[Program] = &[
         why: "a C program finds the installed C library by it",
     },
     Program {
-        name: "python3 with venv",
+        name: "python3.11 with venv",
         probe: Probe::PythonWithVenv,
         from: Source::Debian("python3-venv"),
         why: "the Python package is tested in it, and other people's senders live there",
@@ -182,7 +182,7 @@ pub(super) const FOR_BENCH: &[Program] = &[
         why: "the measurement takes place in a network namespace",
     },
     Program {
-        name: "python3 with venv",
+        name: "python3.11 with venv",
         probe: Probe::PythonWithVenv,
         from: Source::Debian("python3-venv"),
         why: "the NATS server beside which events are measured is one of its packages",
@@ -202,7 +202,7 @@ enum Probe {
     Header(&'static str),
     /// At least this major version.
     Node(u32),
-    /// Debian keeps venv's pip apart from python3.
+    /// Python 3.11 or later. Debian keeps venv's pip apart from it.
     PythonWithVenv,
 }
 
@@ -221,7 +221,10 @@ impl Program {
                 !["/usr/include", "/usr/local/include"].iter().any(|folder| sh.path_exists(format!("{folder}/{name}")))
             }
             Probe::Node(least) => node_major(sh).is_none_or(|major| major < least),
-            Probe::PythonWithVenv => cmd!(sh, "python3 -c 'import ensurepip, venv'").quiet().output().is_err(),
+            Probe::PythonWithVenv => {
+                let probe = "import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))";
+                cmd!(sh, "python3 -c {probe}").quiet().ignore_stderr().output().is_err()
+            }
         }
     }
 
