@@ -292,6 +292,11 @@ async def test_a_final_failure_is_told_once(hybridrelay_relay: hybridrelay.Local
         assert await listener.accept() is None
         status = listener.status
         assert status.state == "closed" and isinstance(status.error, hybridrelay.ConnectionLost)
+    async with hybridrelay.listen(cs, reconnect=False) as listener:
+        serving = asyncio.create_task(listener.serve(_ignore))
+        hybridrelay_relay.drop_control(listener.entity)
+        with pytest.raises(hybridrelay.ConnectionLost):
+            await serving
 
 
 async def test_what_the_environment_says_counts_where_nothing_is_given(
@@ -319,3 +324,7 @@ async def test_a_relay_with_tls_needs_its_certificate() -> None:
 
 async def _open(cs: str, **options: Unpack[hybridrelay.OpenOptions]) -> Connection:
     return await hybridrelay.connect(cs, **options)
+
+
+async def _ignore(incoming: hybridrelay.Incoming) -> None:
+    pass

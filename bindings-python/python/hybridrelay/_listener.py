@@ -86,11 +86,19 @@ class Listener:
         """Calls ``await handler(incoming)`` for each sender, in a task of its own, until :meth:`close`.
 
         What a handler raises is logged; its sender, if unanswered, gets 502 for a connection and 500 for a request, and others are not
-        affected. A sender that a handler leaves unanswered is refused the same way. Cancelling cancels the handlers.
+        affected. A sender that a handler leaves unanswered is refused the same way. Cancelling cancels the handlers. A final failure of the
+        listener is raised when the handlers have ended.
         """
+        failure: RelayError | None = None
         async with asyncio.TaskGroup() as group:
-            async for incoming in self:
-                group.create_task(_handle(handler, incoming))
+            try:
+                async for incoming in self:
+                    group.create_task(_handle(handler, incoming))
+            except RelayError as error:
+                # Handlers at work go on, and it is told as itself instead of in a group.
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def forward(
         self,
