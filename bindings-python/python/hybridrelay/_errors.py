@@ -236,6 +236,10 @@ class Forked(RelayError):
 
 _CLASSES: dict[ErrorKind, type[RelayError]] = {cls._KIND: cls for cls in RelayError.__subclasses__()}
 
+for _class in (RelayError, *_CLASSES.values()):
+    # The name under which tracebacks show them and programs catch them.
+    _class.__module__ = "hybridrelay"
+
 
 def make(kind: ErrorKind, message: str, **details: Any) -> RelayError:
     """The exception of a kind."""
