@@ -6,8 +6,6 @@ use crate::language::{self, Language};
 
 /// Ideas that a language does not tell, and why.
 const MISSING: &[(&str, Language, &str)] = &[
-    ("forward-port", Language::C, "the C library has no streams of bytes and does not forward yet"),
-    ("http-hello", Language::C, "the C library neither sends nor answers HTTP requests yet"),
     ("presence", Language::C, "the C library does not tell who listens yet"),
     ("publish", Language::C, "the C library has no publishers and subscribers yet"),
 ];
