@@ -57,7 +57,7 @@ async def test_a_panic_is_an_error_and_nothing_more() -> None:
     ],
 )
 def test_except_clauses_of_the_language_catch_them(cls: type[RelayError], base: type[Exception]) -> None:
-    assert getattr(hybridrelay, cls.__name__) is cls and cls.__module__ == "hybridrelay"
+    assert cls.__module__ == "hybridrelay"
     error = cls("what failed", status=401)
     assert isinstance(error, base) and str(error) == "what failed" and error.status == 401
 
