@@ -6,11 +6,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use hybridrelay_bindings_common::core::token::Token;
 use hybridrelay_bindings_common::core::{self, Error, ErrorKind};
 use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::queue;
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::boundary::{call, duration};
-use crate::queue::{Queue, object};
+use crate::queue::{Queue, Value, none, object};
 
 /// Makes tokens.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -46,14 +47,15 @@ impl TokenProvider {
         call(py, || Ok(Self::new(core::TokenProvider::ready_made(token)?)))
     }
 
-    /// From the program: each request for one arrives in the queue with `tag`.
+    /// From the program: each request for one arrives in the queue with `tag`, and `None` when nobody can ask any more.
     #[staticmethod]
     fn asking(py: Python<'_>, queue: &Queue, tag: u64) -> PyResult<Self> {
-        let queue = call(py, || queue.get().cloned())?;
+        let asking = Asking { queue: call(py, || queue.get().cloned())?, tag };
         Ok(Self::new(core::TokenProvider::from_fn(move |audience| {
+            let Asking { queue, tag } = &asking;
             let (answer, answered) = oneshot::channel();
             let request = TokenRequest { audience, answer: Mutex::new(Some(answer)) };
-            queue.post(tag, Box::new(move |py| object(py, request)));
+            queue.post(*tag, Box::new(move |py| object(py, request)));
             async move {
                 let nobody = || Error::new(ErrorKind::Unauthorized, "the program's token callback gave no token");
                 answered.await.unwrap_or_else(|_| Err(nobody()))
@@ -64,6 +66,18 @@ impl TokenProvider {
     /// Replaces a ready-made token.
     fn set_token(&self, py: Python<'_>, token: &str) -> PyResult<()> {
         call(py, || Ok(self.0.get()?.set_token(token)?))
+    }
+}
+
+/// Where requests go.
+struct Asking {
+    queue: queue::Queue<Value>,
+    tag: u64,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.queue.post(self.tag, Box::new(|py| none(py, ())));
     }
 }
 

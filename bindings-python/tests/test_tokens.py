@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import threading
+import time
+import weakref
 
 import pytest
 from conftest import pair
@@ -24,7 +27,6 @@ def signature(relay: LocalRelay, audience: str, seconds: int = 3600) -> str:
     import base64
     import hashlib
     import hmac
-    import time
     from urllib.parse import quote
 
     resource, expiry = quote(audience, safe="").lower(), int(time.time()) + seconds
@@ -106,3 +108,20 @@ async def test_a_callback_that_fails_is_logged_and_tells_no_secret(
         await hybridrelay.listen(address(hybridrelay_relay, cs), credential=TokenProvider(callback))
     assert "ZeroDivisionError" in str(raised.value) and "secret" not in str(raised.value)
     assert any(record.exc_info and record.exc_info[0] is ZeroDivisionError for record in caplog.records)
+
+
+def test_a_callback_is_let_go_when_nobody_can_ask_any_more(hybridrelay_relay: LocalRelay, cs: str) -> None:
+    class Callback:
+        def __call__(self, audience: str) -> str:
+            return signature(hybridrelay_relay, audience)
+
+    callback = Callback()
+    gone = weakref.ref(callback)
+    provider = TokenProvider(callback)
+    with sync.listen(address(hybridrelay_relay, cs), credential=provider):
+        del provider, callback
+        gc.collect()
+        assert gone() is not None, "the listener may still ask"
+    while gone() is not None:
+        time.sleep(0.001)
+        gc.collect()

@@ -10,7 +10,7 @@ import os
 import select
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, Union
+from typing import Any, NamedTuple, TypeAlias, Union
 
 from . import _native
 from ._errors import RelayError
@@ -30,7 +30,7 @@ class TokenProvider:
     TokenProvider(shared access key)
     """
 
-    __slots__ = ("__weakref__", "_callback", "_kind", "_loop", "_native")
+    __slots__ = ("_kind", "_native")
 
     def __init__(self, callback: TokenCallback) -> None:
         """Tokens from the program: ``callback(audience)`` is called whenever one is needed.
@@ -38,19 +38,16 @@ class TokenProvider:
         An ``async def`` runs in the event loop in which this was made, as long as that runs; otherwise, and for a plain function, in a
         thread of its own. What it raises is logged, and whoever wanted the token fails with :class:`Unauthorized`.
         """
-        self._callback: TokenCallback | None = callback
         try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+            loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
-            self._loop = None
+            loop = None
         self._kind = "callback"
-        self._native = _asker().provider(self)
+        self._native = _asker().provider(_Callback(callback, loop))
 
     @classmethod
     def _of(cls, native: _native.TokenProvider, kind: str) -> TokenProvider:
         provider = cls.__new__(cls)
-        provider._callback = None
-        provider._loop = None
         provider._kind = kind
         provider._native = native
         return provider
@@ -73,39 +70,52 @@ class TokenProvider:
         return f"TokenProvider({self._kind})"
 
 
+class _Callback(NamedTuple):
+    """A callback, and where it runs."""
+
+    function: TokenCallback
+    loop: asyncio.AbstractEventLoop | None
+
+
 class _Asker:
     """Passes requests for tokens on to callbacks, from a daemon thread: the library may want one at any time."""
 
     def __init__(self) -> None:
         self._queue = _native.Queue()
         self._tags = itertools.count(1)
-        self._callbacks: dict[int, TokenProvider] = {}
+        self._callbacks: dict[int, _Callback] = {}
         threading.Thread(target=self._pass_on, name="hybridrelay tokens", daemon=True).start()
 
-    def provider(self, provider: TokenProvider) -> _native.TokenProvider:
+    def provider(self, callback: _Callback) -> _native.TokenProvider:
         tag = next(self._tags)
-        native = _native.TokenProvider.asking(self._queue, tag)
-        # For ever: the library may hold the provider longer than the program does.
-        self._callbacks[tag] = provider
-        return native
+        # Until the library says that nobody can ask any more, which may be longer than the program holds the provider.
+        self._callbacks[tag] = callback
+        return _native.TokenProvider.asking(self._queue, tag)
 
     def _pass_on(self) -> None:
         poll = select.poll()
         poll.register(self._queue.fileno(), select.POLLIN)
         while True:
             poll.poll()
-            for tag, request, _ in self._queue.take():
-                provider = self._callbacks[tag]
-                threading.Thread(target=_answer, args=(provider, request), name="hybridrelay token", daemon=True).start()
+            # In a frame of its own: one that waits holds its last callback.
+            self._look()
+
+    def _look(self) -> None:
+        for tag, request, _ in self._queue.take():
+            if request is None:
+                self._callbacks.pop(tag, None)
+                continue
+            work = (self._callbacks[tag], request)
+            threading.Thread(target=_answer, args=work, name="hybridrelay token", daemon=True).start()
 
 
-def _answer(provider: TokenProvider, request: Any) -> None:
-    callback = provider._callback
-    assert callback is not None
+def _answer(callback: _Callback, request: Any) -> None:
     try:
-        token: Any = callback(request.audience) if not _is_async(callback) else None
-        if _is_async(callback) or inspect.isawaitable(token):
-            token = _await(provider, callback, token, request.audience)
+        token: Any = None
+        if not _is_async(callback.function):
+            token = callback.function(request.audience)
+        if token is None or inspect.isawaitable(token):
+            token = _await(callback, token, request.audience)
         expires: Any = None
         if not isinstance(token, str):
             token, expires = token
@@ -120,15 +130,14 @@ def _answer(provider: TokenProvider, request: Any) -> None:
         request.fail(type(error).__name__)
 
 
-def _await(provider: TokenProvider, callback: TokenCallback, awaitable: Any, audience: str) -> Any:
+def _await(callback: _Callback, awaitable: Any, audience: str) -> Any:
     async def ask() -> Any:
-        return await (awaitable if awaitable is not None else callback(audience))  # type: ignore[misc]
+        return await (awaitable if awaitable is not None else callback.function(audience))  # type: ignore[misc]
 
-    loop = provider._loop
-    if loop is not None and loop.is_running():
+    if callback.loop is not None and callback.loop.is_running():
         asking = ask()
         try:
-            return asyncio.run_coroutine_threadsafe(asking, loop).result()
+            return asyncio.run_coroutine_threadsafe(asking, callback.loop).result()
         except RuntimeError:
             # It was closed in this moment.
             asking.close()
