@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import pytest
-
 import hybridrelay
+import pytest
 
 pytest_plugins = ["hybridrelay.pytest_plugin"]
 

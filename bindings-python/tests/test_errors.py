@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import pickle
 
-import pytest
-
 import hybridrelay
+import pytest
 from hybridrelay import ErrorKind, RelayError, _native
 from hybridrelay._errors import from_native
 
-HOOKS = pytest.mark.skipif(not hasattr(_native, "fail"), reason="this build has no hooks for tests")
-
 
 def test_kinds_are_those_of_the_table_that_all_languages_share() -> None:
-    assert {code: name for code, name, _ in _native.error_table() if code} == {kind.value: kind.name for kind in ErrorKind}
+    assert {code: name for code, name, _ in _native.error_table() if code} == {
+        kind.value: kind.name for kind in ErrorKind
+    }
 
 
-@HOOKS
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_every_failure_has_its_class_and_says_everything(kind: ErrorKind) -> None:
     with pytest.raises(RelayError) as raised:
@@ -34,7 +32,6 @@ def test_every_failure_has_its_class_and_says_everything(kind: ErrorKind) -> Non
         assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
 
 
-@HOOKS
 async def test_a_panic_is_an_error_and_nothing_more() -> None:
     from hybridrelay._run import call
 
@@ -64,7 +61,11 @@ def test_except_clauses_of_the_language_catch_them(cls: type[RelayError], base: 
 
 def test_a_kind_of_a_later_version_is_still_an_error() -> None:
     error = from_native(77, "of the future", None, None, None, False, None, None, None, ["below"])
-    assert (type(error), str(error), error.__notes__) == (hybridrelay.InternalError, "of the future", ["caused by: below"])
+    assert (type(error), str(error), error.__notes__) == (
+        hybridrelay.InternalError,
+        "of the future",
+        ["caused by: below"],
+    )
 
 
 async def test_options_that_are_wrong_are_named() -> None:
@@ -90,7 +91,13 @@ async def test_every_option_is_taken_and_typed(hybridrelay_relay: hybridrelay.Lo
         "insecure_plaintext": True,
         "headers": {"x-from": "a test"},
     }
-    sender: hybridrelay.SenderOptions = {**reach, "entity": "options", "close_timeout": 30.5, "keep_alive": None, "max_message_size": 1000}
+    sender: hybridrelay.SenderOptions = {
+        **reach,
+        "entity": "options",
+        "close_timeout": 30.5,
+        "keep_alive": None,
+        "max_message_size": 1000,
+    }
     listener: hybridrelay.ListenerOptions = {
         **sender,
         "accept_timeout": 10,

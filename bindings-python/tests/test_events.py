@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 import hybridrelay
+import pytest
 from hybridrelay import Listener, Sender
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-import pytest
-
 import hybridrelay
+import pytest
 from hybridrelay import LocalRelay, _logging
 
 

@@ -7,10 +7,9 @@ import itertools
 import time
 from typing import Unpack
 
+import hybridrelay
 import pytest
 from conftest import pair
-
-import hybridrelay
 from hybridrelay import Connection, IncomingConnect, Listener, _native, _run
 
 

@@ -9,31 +9,40 @@ import sys
 import types
 from pathlib import Path
 
-import pytest
-
 import hybridrelay
+import pytest
 from hybridrelay import sync
 
 ROOT = Path(__file__).parent.parent
+TARGET = ROOT.parent / "target/python"
 
 
-def run(*args: str) -> None:
+def run(*args: str, folder: Path = ROOT) -> None:
     """Runs a module of Python's and shows what it said if it fails."""
-    environment = {**os.environ, "MYPYPATH": "python:tests"}
+    environment = {**os.environ, "MYPYPATH": f"{ROOT}/python:{ROOT}/tests", "PYTHONPATH": f"{ROOT}/python"}
+    # Caches are no part of the sources.
+    environment |= {"MYPY_CACHE_DIR": f"{TARGET}/mypy", "RUFF_CACHE_DIR": f"{TARGET}/ruff"}
+    command = [sys.executable, "-m", *args]
     done = subprocess.run(
-        [sys.executable, "-m", *args], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert done.returncode == 0, done.stdout
 
 
+def test_the_form_is_that_of_the_house() -> None:
+    run("ruff", "check")
+    run("ruff", "format", "--check")
+
+
 def test_types_are_sound() -> None:
-    cache = f"--cache-dir={ROOT.parent}/target/python/mypy"
-    run("mypy", cache, "-p", "hybridrelay")
-    run("mypy", cache, "tests")
+    run("mypy", "-p", "hybridrelay")
+    run("mypy", "tests")
 
 
 def test_stubs_tell_what_the_native_half_offers() -> None:
-    run("mypy.stubtest", "hybridrelay._native", "--allowlist", "tests/stubtest-allowlist.txt")
+    allowed = str(ROOT / "tests/stubtest-allowlist.txt")
+    # It keeps its cache where it runs.
+    run("mypy.stubtest", "hybridrelay._native", "--allowlist", allowed, folder=TARGET)
 
 
 def test_what_the_readme_says_runs() -> None:
@@ -73,7 +82,8 @@ def test_both_modules_have_the_same_names() -> None:
         name
         for name in ("Listener", "Connection", "Sender", "Publisher", "IncomingConnect", "IncomingRequest")
         for member in vars(getattr(hybridrelay, name))
-        if not member.startswith(("_", "a")) and not hasattr(getattr(sync, name), member)
+        if not member.startswith(("_", "a"))
+        and not hasattr(getattr(sync, name), member)
         and not (name == "Connection" and member == "into_transport")
     ]
     assert not missing

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import pytest
-
 import hybridrelay
+import pytest
 from hybridrelay import IncomingRequest, Listener, Sender
 
 
@@ -21,7 +20,9 @@ async def handler(incoming: hybridrelay.Incoming) -> None:
         case "/json":
             await incoming.respond(200, str(await incoming.json()))
         case "/gone":
-            await incoming.respond(410, "no more", reason="Quite Gone", headers=[("set-cookie", "a=1"), ("set-cookie", "b=2")])
+            await incoming.respond(
+                410, "no more", reason="Quite Gone", headers=[("set-cookie", "a=1"), ("set-cookie", "b=2")]
+            )
         case "/count":
             size = 0
             async for chunk in incoming:

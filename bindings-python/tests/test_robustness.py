@@ -12,10 +12,10 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-from conftest import pair
-
 import hybridrelay
+import pytest
+import uvloop
+from conftest import pair
 from hybridrelay import Listener, LocalRelay, sync
 
 #: For each of the ways a program may end. 50 and more are for whoever changes how it does.
@@ -168,8 +168,6 @@ def test_objects_may_be_used_in_one_loop_after_the_other(cs: str) -> None:
 
 
 def test_uvloop_runs_it_as_well(cs: str) -> None:
-    uvloop = pytest.importorskip("uvloop")
-
     async def work() -> None:
         async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while data := await reader.read(2**16):

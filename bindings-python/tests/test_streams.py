@@ -10,10 +10,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import hybridrelay
 import pytest
 from conftest import pair
-
-import hybridrelay
 from hybridrelay import Listener
 
 

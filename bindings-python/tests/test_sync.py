@@ -9,9 +9,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-import pytest
-
 import hybridrelay
+import pytest
 from hybridrelay import sync
 
 

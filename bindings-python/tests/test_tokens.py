@@ -9,12 +9,10 @@ import threading
 import time
 import weakref
 
+import hybridrelay
 import pytest
 from conftest import pair
-
-import hybridrelay
-from hybridrelay import LocalRelay, TokenProvider
-from hybridrelay import sync
+from hybridrelay import LocalRelay, TokenProvider, sync
 
 
 def address(relay: LocalRelay, cs: str) -> str:

@@ -95,4 +95,6 @@ class LocalRelay:
         run(self.stop())
 
     def __repr__(self) -> str:
-        return "<hybridrelay.LocalRelay stopped>" if self._native is None else f"<hybridrelay.LocalRelay {self.address}>"
+        return (
+            "<hybridrelay.LocalRelay stopped>" if self._native is None else f"<hybridrelay.LocalRelay {self.address}>"
+        )

@@ -60,7 +60,7 @@ def flush() -> None:
             record.msecs = (created - int(created)) * 1000
         try:
             target_logger.handle(record)
-        except Exception:  # noqa: BLE001 - a handler of the program's must not end the thread.
+        except Exception:  # A handler of the program's must not end the thread.
             logging.lastResort and logging.lastResort.handle(record)
 
 

@@ -150,7 +150,9 @@ async def endpoints(target: str | None = None, /, **options: Unpack[ReachOptions
     return _endpoints(await call(namespace.endpoints))
 
 
-async def watch_endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> AsyncIterator[EndpointEvent]:
+async def watch_endpoints(
+    target: str | None = None, /, **options: Unpack[ReachOptions]
+) -> AsyncIterator[EndpointEvent]:
     """Everything that happens to the endpoints of a namespace, in order: ``async for event in watch_endpoints(cs)``."""
     heard: Source[Any] = Source(_native.Namespace(target, native(options)).watch().next)
     while True:

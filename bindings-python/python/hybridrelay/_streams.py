@@ -20,9 +20,7 @@ from ._logging import logger
 from ._options import ListenerOptions, OpenOptions
 from ._run import LoopDriver, call, loop_driver
 
-StreamsCallback: TypeAlias = Callable[
-    [asyncio.StreamReader, asyncio.StreamWriter], Union[None, Awaitable[None]]
-]
+StreamsCallback: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Union[None, Awaitable[None]]]
 """Takes care of one sender."""
 
 #: How many chunks, of 64 KiB at most, a transport hands over before others in the loop have their turn.
@@ -412,5 +410,3 @@ async def start_server(
     Target, options and failures are those of :func:`listen`. HTTP requests are answered 501.
     """
     return Server(await listen(target, **options), client_connected_cb, limit)
-
-

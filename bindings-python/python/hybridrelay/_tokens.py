@@ -124,7 +124,7 @@ def _answer(callback: _Callback, request: Any) -> None:
         request.answer(token, expires)
     except RelayError as error:
         request.fail(str(error))
-    except BaseException as error:  # noqa: BLE001 - nobody else hears of it.
+    except BaseException as error:  # Nobody else hears of it.
         logger.error("a token callback failed", exc_info=error)
         # Its text is the program's own and may hold a secret.
         request.fail(type(error).__name__)
@@ -145,7 +145,9 @@ def _await(callback: _Callback, awaitable: Any, audience: str) -> Any:
 
 
 def _is_async(callback: TokenCallback) -> bool:
-    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(getattr(callback, "__call__", None))
+    return inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
+        getattr(type(callback), "__call__", None)
+    )
 
 
 _lock = threading.Lock()

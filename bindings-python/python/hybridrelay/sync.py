@@ -833,9 +833,7 @@ async def _open(opening: Any) -> Any:
 class Server:
     """What :func:`start_server` returns: a listener whose senders are files, each in a thread of its own."""
 
-    def __init__(
-        self, listener: Listener, callback: Callable[[io.BufferedReader, io.BufferedWriter], object]
-    ) -> None:
+    def __init__(self, listener: Listener, callback: Callable[[io.BufferedReader, io.BufferedWriter], object]) -> None:
         self._listener = listener
         self._callback = callback
         self._thread = threading.Thread(target=self._accept, name="hybridrelay server", daemon=True)
