@@ -205,3 +205,15 @@ async def test_arguments_that_cannot_be_sent_are_named(sender: Sender) -> None:
         await sender.get("/", headers={"bad name": "x"})
     with pytest.raises(TypeError, match="not both"):
         await sender.post("/", content=b"x", json=1)
+
+
+async def test_a_response_that_cannot_be_sent_leaves_the_request_unanswered(listener: Listener, cs: str) -> None:
+    async with Sender(cs) as sender:
+        asking = asyncio.create_task(sender.get("/"))
+        incoming = await listener.accept()
+        assert isinstance(incoming, IncomingRequest)
+        with pytest.raises(hybridrelay.InvalidArgument, match="bad name"):
+            await incoming.respond(200, headers={"bad name": "x"})
+        assert not incoming.is_answered
+        await incoming.respond(202)
+        assert (await asking).status_code == 202

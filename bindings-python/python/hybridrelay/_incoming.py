@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 from . import _native
 from ._connection import Connection
 from ._content import chunks_of, is_stream, whole
-from ._errors import ErrorKind, make
+from ._errors import ErrorKind, InvalidArgument, make
 from ._headers import Headers, HeaderTypes, encode
 from ._run import Source, call
 
@@ -184,7 +184,12 @@ class IncomingRequest:
                 if not any(name.lower() == b"content-type" for name, _ in fields):
                     fields.append((b"content-type", b"text/plain; charset=utf-8"))
             responder = self._take()
-            await call(responder.send, status, reason, fields, content)
+            try:
+                await call(responder.send, status, reason, fields, content)
+            except InvalidArgument:
+                # It was not begun: the sender may still be told that.
+                self._answered = False
+                raise
             return
         async with (
             self.start_response(status, headers=headers, reason=reason) as writer,
