@@ -60,14 +60,16 @@ macro_rules! files {
 }
 
 files! {
+    asgi_applications_are_served => "test_asgi.py",
     blocking_calls_need_no_event_loop => "test_sync.py",
     bytes_are_asyncio_streams => "test_streams.py",
     events_and_presence => "test_events.py",
     failures_are_exceptions => "test_errors.py",
-    loops_threads_forks_and_exits => "test_robustness.py",
     logs_go_to_logging => "test_logging.py",
+    loops_threads_forks_and_exits => "test_robustness.py",
     messages_go_both_ways => "test_messages.py",
     requests_are_answered => "test_requests.py",
     tokens_come_from_anywhere => "test_tokens.py",
     types_stubs_and_documentation => "test_package.py",
+    wsgi_applications_are_served => "test_wsgi.py",
 }

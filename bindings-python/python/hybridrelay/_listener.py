@@ -20,9 +20,12 @@ from ._opening import Opening
 from ._options import ListenerOptions
 from ._options import native as native_options
 from ._run import Source, call
+from ._stopping import Stopping, within
 
 if TYPE_CHECKING:
+    from ._asgi import ASGIApplication, LifespanMode
     from ._events import Events
+    from ._wsgi import WSGIApplication
 
 Handler: TypeAlias = Callable[[Incoming], Awaitable[object]]
 """Takes care of one sender."""
@@ -71,6 +74,8 @@ class Listener:
         self._followers: set[asyncio.Task[None]] = set()
         self._pid = os.getpid()
         self._over = False
+        #: How the applications end that it serves.
+        self._stops: set[Stopping] = set()
 
     async def accept(self) -> Incoming | None:
         """The next sender that waits: :class:`IncomingConnect` or :class:`IncomingRequest`; ``None`` after :meth:`close`.
@@ -99,6 +104,40 @@ class Listener:
                 failure = error
         if failure is not None:
             raise failure
+
+    async def serve_asgi(
+        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", grace: float = 10.0
+    ) -> None:
+        """Runs an ASGI application, such as one of FastAPI, Starlette or Django, until :meth:`close`: requests as HTTP, connections as
+        WebSockets. The hybrid connection is its ``root_path``.
+
+        `lifespan` is as in uvicorn: ``auto`` tolerates an application that knows nothing of startup and shutdown, ``off`` is for one that
+        another server in this process starts. What fails in the application is logged and answered with 500; a failure to start is a
+        :class:`RuntimeError`. At the close WebSockets are closed with 1001, and requests have `grace` seconds before they are cancelled;
+        cancelling this call cancels them at once.
+
+        No header fields reach the sender with the accept of a WebSocket, and a refusal is its status and a reason.
+        """
+        from ._asgi import serve
+
+        await serve(self, app, lifespan, grace)
+
+    async def serve_wsgi(
+        self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = 10.0
+    ) -> None:
+        """Runs a WSGI application, such as one of Flask, until :meth:`close`, in so many threads. The hybrid connection is its
+        ``SCRIPT_NAME``.
+
+        Bodies stream both ways. The relay does not tell the length of long ones, so their ``CONTENT_LENGTH`` is missing and the input just
+        ends (``wsgi.input_terminated``). With `spool` a body is put into a temporary file before the application is asked, and its length
+        is known: for applications that take a missing length for an empty body, as Django does.
+
+        What fails in the application is logged and answered with 500. At the close, requests have `grace` seconds; a thread that takes
+        longer goes on, and its sender is told no more. Connections are rejected with 501: WSGI knows no WebSockets.
+        """
+        from ._wsgi import serve
+
+        await serve(self, app, threads, spool, grace)
 
     async def forward(
         self,
@@ -183,8 +222,17 @@ class Listener:
 
     async def close(self) -> None:
         """Goes offline, within 2 s: whoever waits in :meth:`accept` gets ``None``, senders that wait are rejected, accepted connections
-        go on. May be called again."""
+        go on. May be called again.
+
+        While it serves an ASGI or WSGI application, what is under way has its grace before that, and senders that come meanwhile get 503.
+        """
         self._over = True
+        for stopping in tuple(self._stops):
+            stopping.begin()
+            if within.get():
+                # The application ends itself, and is under way.
+                return
+            await stopping.wait()
         await call(self._native.close)
 
     def __aiter__(self) -> Listener:

@@ -12,6 +12,7 @@ No event loop is needed, and none runs. While a call waits, other threads run an
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,9 @@ from ._tokens import TokenProvider
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from ._asgi import ASGIApplication, LifespanMode
+    from ._wsgi import WSGIApplication
 else:
     Buffer = Any
 
@@ -469,6 +473,18 @@ class Listener(_Closing[_listener.Listener]):
         for thread in threads:
             thread.join()
 
+    def serve_wsgi(
+        self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = 10.0
+    ) -> None:
+        """Runs a WSGI application, such as one of Flask, until :meth:`close`, in so many threads. See
+        :meth:`hybridrelay.Listener.serve_wsgi`."""
+        asyncio.run(self._inner.serve_wsgi(app, threads=threads, spool=spool, grace=grace))
+
+    def serve_asgi(self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", grace: float = 10.0) -> None:
+        """Runs an ASGI application until :meth:`close`, in an event loop of its own in this thread. See
+        :meth:`hybridrelay.Listener.serve_asgi`."""
+        asyncio.run(self._inner.serve_asgi(app, lifespan=lifespan, grace=grace))
+
     def forward(self, target: str, **options: Any) -> None:
         """Sends everything that comes to a server near the listener, until :meth:`close`. See :meth:`hybridrelay.Listener.forward`."""
         run(self._inner.forward(target, **options))
@@ -519,7 +535,8 @@ class Listener(_Closing[_listener.Listener]):
         return self._inner.entity
 
     def close(self) -> None:
-        """Goes offline, within 2 s. Accepted connections go on."""
+        """Goes offline, within 2 s. Accepted connections go on. While it serves an ASGI or WSGI application, what is under way has its
+        grace before that."""
         run(self._inner.close())
 
     def __iter__(self) -> Iterator[Incoming]:
