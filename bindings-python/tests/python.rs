@@ -60,6 +60,7 @@ macro_rules! files {
 }
 
 files! {
+    applications_of_frameworks_need_no_change => "test_frameworks.py",
     asgi_applications_are_served => "test_asgi.py",
     blocking_calls_need_no_event_loop => "test_sync.py",
     bytes_are_asyncio_streams => "test_streams.py",

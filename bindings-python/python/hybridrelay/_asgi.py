@@ -35,16 +35,21 @@ LifespanMode: TypeAlias = Literal["auto", "on", "off"]
 """Whether an application is told that it starts and ends: where it understands that, in any case, or never."""
 
 
-async def serve(listener: Listener, app: ASGIApplication, lifespan: LifespanMode, grace: float) -> None:
+async def serve(listener: Listener, app: ASGIApplication, lifespan: LifespanMode, spool: bool, grace: float) -> None:
     """Runs an application until the listener is closed."""
     where = place(listener.address)
     async with Lifespan(app, lifespan) as state:
         with Conversations(listener, grace) as conversations:
-            await converse(conversations, lambda incoming: _converse(app, incoming, where, state, conversations))
+            await converse(conversations, lambda incoming: _converse(app, incoming, where, state, spool, conversations))
 
 
 async def _converse(
-    app: ASGIApplication, incoming: Incoming, where: Place, state: dict[str, Any], conversations: Conversations
+    app: ASGIApplication,
+    incoming: Incoming,
+    where: Place,
+    state: dict[str, Any],
+    spool: bool,
+    conversations: Conversations,
 ) -> None:
     within.set(True)
     is_socket = isinstance(incoming, IncomingConnect)
@@ -63,7 +68,7 @@ async def _converse(
         "state": state.copy(),
     }
     talk: Exchange | Socket
-    remembered: contextlib.AbstractContextManager[None]
+    remembered: contextlib.AbstractContextManager[object]
     if isinstance(incoming, IncomingConnect):
         talk = Socket(incoming)
         scope |= {
@@ -75,9 +80,11 @@ async def _converse(
     else:
         talk = Exchange(incoming)
         scope |= {"type": "http", "method": incoming.method, "extensions": {}}
-        remembered = contextlib.nullcontext()
+        remembered = contextlib.closing(talk)
     try:
         with remembered:
+            if spool and isinstance(talk, Exchange) and "content-length" not in incoming.headers:
+                scope["headers"].append((b"content-length", b"%d" % await talk.spool()))
             await app(scope, talk.receive, talk.send)
             await talk.returned()
     except asyncio.CancelledError:

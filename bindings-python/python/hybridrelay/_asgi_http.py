@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import tempfile
+from typing import IO, Any
 
 from ._errors import RelayError
+from ._hosting import HELD
 from ._incoming import IncomingRequest, ResponseWriter
 from ._logging import logger
 
@@ -20,6 +23,7 @@ class Exchange:
         self._head: Any = None
         self._writer: ResponseWriter | None = None
         self._complete = False
+        self._spooled: IO[bytes] | None = None
 
     @property
     def is_gone(self) -> bool:
@@ -34,13 +38,36 @@ class Exchange:
             self._lost = await self._request.disconnected()
             return {"type": "http.disconnect"}
         try:
-            chunk = await self._request._chunk()
+            chunk = await self._chunk()
         except RelayError as error:
             logger.debug("the body of %r broke off: %s", self._request, error)
             self._lost = True
             return {"type": "http.disconnect"}
         self._read_all = chunk is None
         return {"type": "http.request", "body": chunk or b"", "more_body": not self._read_all}
+
+    async def spool(self) -> int:
+        """Puts the whole body into a file, which is one of the disk's if it is long. Returns its length."""
+        file = self._spooled = tempfile.SpooledTemporaryFile(HELD)
+        try:
+            while (chunk := await self._request._chunk()) is not None:
+                await asyncio.to_thread(file.write, chunk)
+        except RelayError:
+            self._lost = True
+            raise
+        length = file.tell()
+        file.seek(0)
+        return length
+
+    async def _chunk(self) -> bytes | None:
+        if self._spooled is None:
+            return await self._request._chunk()
+        return await asyncio.to_thread(self._spooled.read, HELD) or None
+
+    def close(self) -> None:
+        """Nothing is asked any more."""
+        if self._spooled is not None:
+            self._spooled.close()
 
     async def send(self, message: Any) -> None:
         """Does what the application says. Raises :class:`ConnectionLost`, an ``OSError``, if the sender has gone."""

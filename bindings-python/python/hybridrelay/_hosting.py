@@ -6,6 +6,9 @@ import http
 from typing import NamedTuple
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
+#: So much of a body that is spooled is held in memory; the rest goes to a file.
+HELD = 2**16
+
 
 class Place(NamedTuple):
     """Where an application is, as its senders see it."""

@@ -106,7 +106,7 @@ class Listener:
             raise failure
 
     async def serve_asgi(
-        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", grace: float = 10.0
+        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", spool: bool = False, grace: float = 10.0
     ) -> None:
         """Runs an ASGI application, such as one of FastAPI, Starlette or Django, until :meth:`close`: requests as HTTP, connections as
         WebSockets. The hybrid connection is its ``root_path``.
@@ -116,11 +116,15 @@ class Listener:
         :class:`RuntimeError`. At the close WebSockets are closed with 1001, and requests have `grace` seconds before they are cancelled;
         cancelling this call cancels them at once.
 
+        Bodies stream both ways. The relay does not tell the length of long ones, so their ``Content-Length`` is missing. With `spool` a body
+        is put into a temporary file before the application is asked, and its length is known: for applications that take a missing length
+        for an empty body, as Django does with forms.
+
         No header fields reach the sender with the accept of a WebSocket, and a refusal is its status and a reason.
         """
         from ._asgi import serve
 
-        await serve(self, app, lifespan, grace)
+        await serve(self, app, lifespan, spool, grace)
 
     async def serve_wsgi(
         self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = 10.0
@@ -128,9 +132,8 @@ class Listener:
         """Runs a WSGI application, such as one of Flask, until :meth:`close`, in so many threads. The hybrid connection is its
         ``SCRIPT_NAME``.
 
-        Bodies stream both ways. The relay does not tell the length of long ones, so their ``CONTENT_LENGTH`` is missing and the input just
-        ends (``wsgi.input_terminated``). With `spool` a body is put into a temporary file before the application is asked, and its length
-        is known: for applications that take a missing length for an empty body, as Django does.
+        Bodies stream both ways. Without `spool`, see :meth:`serve_asgi`, the ``CONTENT_LENGTH`` of long ones is missing, and the input just
+        ends (``wsgi.input_terminated``).
 
         What fails in the application is logged and answered with 500. At the close, requests have `grace` seconds; a thread that takes
         longer goes on, and its sender is told no more. Connections are rejected with 501: WSGI knows no WebSockets.

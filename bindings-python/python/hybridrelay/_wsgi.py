@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from ._conversations import Conversations
 from ._conversations import serve as converse
 from ._errors import RelayError
-from ._hosting import Place, phrase, place, target
+from ._hosting import HELD, Place, phrase, place, target
 from ._incoming import Incoming, IncomingConnect, IncomingRequest, ResponseWriter
 from ._logging import logger
 from ._run import run
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 WSGIApplication: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 """``app(environ, start_response)``."""
-
-#: So much of a body is held in memory; spooled ones go to a file beyond that.
-_HELD = 2**16
 
 
 async def serve(listener: Listener, app: WSGIApplication, threads: int, spool: bool, grace: float) -> None:
@@ -76,7 +73,7 @@ class _Exchange:
     def run(self, spool: bool) -> None:
         """Asks the application, and sends what it says."""
         try:
-            body: IO[bytes] = io.BufferedReader(_Body(self._request), _HELD)
+            body: IO[bytes] = io.BufferedReader(_Body(self._request), HELD)
             length = self._request.headers.get("content-length")
             if spool and length is None:
                 body, length = _spooled(body)
@@ -184,8 +181,8 @@ class _Exchange:
 
 def _spooled(body: IO[bytes]) -> tuple[IO[bytes], str]:
     """A whole body in a file, which is one of the disk's if it is long, and its length."""
-    file = tempfile.SpooledTemporaryFile(_HELD)
-    shutil.copyfileobj(body, file, _HELD)
+    file = tempfile.SpooledTemporaryFile(HELD)
+    shutil.copyfileobj(body, file, HELD)
     length = file.tell()
     file.seek(0)
     return file, str(length)

@@ -480,10 +480,12 @@ class Listener(_Closing[_listener.Listener]):
         :meth:`hybridrelay.Listener.serve_wsgi`."""
         asyncio.run(self._inner.serve_wsgi(app, threads=threads, spool=spool, grace=grace))
 
-    def serve_asgi(self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", grace: float = 10.0) -> None:
+    def serve_asgi(
+        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", spool: bool = False, grace: float = 10.0
+    ) -> None:
         """Runs an ASGI application until :meth:`close`, in an event loop of its own in this thread. See
         :meth:`hybridrelay.Listener.serve_asgi`."""
-        asyncio.run(self._inner.serve_asgi(app, lifespan=lifespan, grace=grace))
+        asyncio.run(self._inner.serve_asgi(app, lifespan=lifespan, spool=spool, grace=grace))
 
     def forward(self, target: str, **options: Any) -> None:
         """Sends everything that comes to a server near the listener, until :meth:`close`. See :meth:`hybridrelay.Listener.forward`."""

@@ -1,0 +1,1 @@
+"""Applications as their authors write them: none knows of a relay."""
