@@ -64,6 +64,7 @@ files! {
     asgi_applications_are_served => "test_asgi.py",
     blocking_calls_need_no_event_loop => "test_sync.py",
     bytes_are_asyncio_streams => "test_streams.py",
+    clients_of_httpx_reach_listeners => "test_httpx.py",
     events_and_presence => "test_events.py",
     failures_are_exceptions => "test_errors.py",
     logs_go_to_logging => "test_logging.py",

@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import hybridrelay
+import hybridrelay.httpx
 import pytest
 from hybridrelay import sync
 
@@ -55,7 +56,7 @@ def test_what_the_readme_says_runs() -> None:
     assert (done.stderr, done.returncode) == ("", 0)
 
 
-@pytest.mark.parametrize("module", [hybridrelay, sync])
+@pytest.mark.parametrize("module", [hybridrelay, hybridrelay.httpx, sync])
 def test_everything_public_is_documented(module: types.ModuleType) -> None:
     undocumented = []
     for name in module.__all__:
