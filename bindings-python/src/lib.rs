@@ -67,7 +67,7 @@ mod _native {
     #[pymodule_export]
     use crate::test_hooks::{fail, hang, panic_in_call, panic_in_task};
     #[pymodule_export]
-    use crate::token::{TokenProvider, TokenRequest};
+    use crate::token::{TokenProvider, TokenRequest, create_token};
 
     /// The version of the library.
     #[pymodule_export]

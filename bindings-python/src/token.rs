@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use hybridrelay_bindings_common::core::token::Token;
+use hybridrelay_bindings_common::core::env::Env;
+use hybridrelay_bindings_common::core::token::{SasToken, Token};
 use hybridrelay_bindings_common::core::{self, Error, ErrorKind};
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::queue;
@@ -79,6 +80,21 @@ impl Drop for Asking {
     fn drop(&mut self) {
         self.queue.post(self.tag, Box::new(|py| none(py, ())));
     }
+}
+
+/// Signs a token for an audience with the key of a rule, for so many seconds from now.
+#[pyfunction]
+pub(crate) fn create_token(
+    py: Python<'_>,
+    audience: &str,
+    key_name: &str,
+    key: &str,
+    validity: f64,
+) -> PyResult<String> {
+    call(py, || {
+        let expires_at = Env::system().wall_clock() + duration("validity", validity)?;
+        Ok(SasToken::create(audience, key_name, key, expires_at).to_text())
+    })
 }
 
 /// Somebody waits for a token. Dropped without an answer that fails.

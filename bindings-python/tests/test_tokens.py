@@ -123,3 +123,12 @@ def test_a_callback_is_let_go_when_nobody_can_ask_any_more(hybridrelay_relay: Lo
     while gone() is not None:
         time.sleep(0.001)
         gc.collect()
+
+
+async def test_a_token_lets_somebody_in_who_has_no_key(hybridrelay_relay: hybridrelay.LocalRelay, cs: str) -> None:
+    async with hybridrelay.listen(cs) as listener:
+        token = hybridrelay.create_token(listener.address, hybridrelay_relay.key_name, hybridrelay_relay.key)
+        async with hybridrelay.Sender(cs, credential=hybridrelay.TokenProvider.ready_made(token)) as sender:
+            assert (await sender.presence()).count == 1
+    with pytest.raises(hybridrelay.InvalidArgument, match="validity"):
+        hybridrelay.create_token("http://host/entity/", "rule", "key", validity=-1)

@@ -63,7 +63,7 @@ from ._presence import (
 from ._response import Response
 from ._sender import OneWay, RequestOptions, Sender
 from ._streams import RelayTransport, Server, open_connection, start_server
-from ._tokens import TokenProvider
+from ._tokens import TokenProvider, create_token
 
 __all__ = [
     "Closed",
@@ -120,6 +120,7 @@ __all__ = [
     "Unsupported",
     "__version__",
     "connect",
+    "create_token",
     "endpoints",
     "listen",
     "open_connection",

@@ -77,6 +77,15 @@ class _Callback(NamedTuple):
     loop: asyncio.AbstractEventLoop | None
 
 
+def create_token(audience: str, key_name: str, key: str, *, validity: float = 3600.0) -> str:
+    """Signs a token with the key of a rule, for somebody who has no key: see :meth:`TokenProvider.ready_made`.
+
+    `audience` is what the token is good for, such as ``http://host/entity/``; it may be used for `validity` seconds, for what the rule
+    allows.
+    """
+    return _native.create_token(audience, key_name, key, validity)
+
+
 class _Asker:
     """Passes requests for tokens on to callbacks, from a daemon thread: the library may want one at any time."""
 

@@ -32,7 +32,7 @@ from ._options import ConnectOptions, ListenerOptions, OpenOptions, ReachOptions
 from ._presence import Endpoint, EndpointEvent, Presence, PresenceEvent
 from ._run import run
 from ._sender import OneWay, ParamTypes
-from ._tokens import TokenProvider
+from ._tokens import TokenProvider, create_token
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -60,6 +60,7 @@ __all__ = [
     "Status",
     "TokenProvider",
     "connect",
+    "create_token",
     "endpoints",
     "listen",
     "open_connection",

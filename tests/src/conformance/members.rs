@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::scenario::Role;
+use crate::built;
 
 /// A language, or a library that speaks the same protocol.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,8 @@ pub enum Launch {
     Rust,
     /// The sources in `tests/conformance/c`, compiled and linked to the C library.
     C,
+    /// A script that uses the Python package.
+    Python(&'static str),
     /// An interpreter, by its name or by its path from the root of the repository, and a script.
     Script(&'static str, &'static str),
 }
@@ -47,6 +50,7 @@ pub struct Quirk {
 pub const MEMBERS: &[Member] = &[
     member("rust", Launch::Rust, &[]),
     member("c", Launch::C, &[]),
+    member("python", Launch::Python("tests/conformance/python/testee.py"), &[]),
     member(
         "hyco-ws",
         Launch::Script("node", "tests/conformance/node/hyco-ws.js"),
@@ -96,6 +100,11 @@ impl Builds {
         let mut command = match member.launch {
             Launch::Rust => Command::new(&self.rust),
             Launch::C => self.compiled().await?,
+            Launch::Python(script) => {
+                let mut command = Command::new(built::python());
+                command.arg(root().join(script)).env("PYTHONPATH", self.python_package()?);
+                command
+            }
             Launch::Script(interpreter, script) => {
                 // One that was made for the tests stands in the repository.
                 let is_ours = interpreter.contains('/');
@@ -135,6 +144,16 @@ impl Builds {
         let mut command = Command::new(program);
         command.env("LD_LIBRARY_PATH", self.folder.path());
         Ok(command)
+    }
+
+    /// Where the Python package is, with what cargo has built of it.
+    fn python_package(&self) -> Result<PathBuf> {
+        let place = self.folder.path().join("python");
+        if !place.exists() {
+            std::fs::create_dir(&place)?;
+            built::python_package(&place);
+        }
+        Ok(place)
     }
 
     /// The newest of the places where cargo puts the library: beside this test, or a folder above.
