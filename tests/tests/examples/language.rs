@@ -13,17 +13,21 @@ use tokio::process::Command;
 pub(crate) enum Language {
     Rust,
     C,
+    Python,
     Shell,
 }
 
 impl Language {
-    pub(crate) const ALL: [Self; 3] = [Self::Rust, Self::C, Self::Shell];
+    pub(crate) const ALL: [Self; 4] = [Self::Rust, Self::C, Self::Python, Self::Shell];
 
     /// The file of an idea in this language.
     pub(crate) fn file(self, idea: &str) -> PathBuf {
         let name = match self {
             Self::Rust => format!("{idea}.rs"),
             Self::C => format!("{idea}.c"),
+            // A script of its own name would stand before the module `token` of the standard library.
+            Self::Python if idea == "token" => "token-example.py".to_owned(),
+            Self::Python => format!("{idea}.py"),
             Self::Shell => format!("{idea}.sh"),
         };
         folder().join(idea).join(name)
@@ -44,7 +48,7 @@ pub(crate) fn folder() -> PathBuf {
 pub(crate) struct Example {
     pub(crate) language: Language,
     path: PathBuf,
-    /// Where a compiled program and what it is linked to lie.
+    /// Where a compiled program and what it is linked to lie, or the package that a script uses.
     built: Option<TempDir>,
 }
 
@@ -55,6 +59,11 @@ impl Example {
         match language {
             Language::Rust => Self { language, path: built::example(idea), built: None },
             Language::Shell => Self { language, path: source, built: None },
+            Language::Python => {
+                let folder = tempfile::tempdir().expect("a folder");
+                built::python_package(folder.path());
+                Self { language, path: source, built: Some(folder) }
+            }
             Language::C => {
                 let folder = tempfile::tempdir().expect("a folder");
                 let path = folder.path().join(idea);
@@ -66,10 +75,17 @@ impl Example {
 
     /// The program with this connection string, and nothing else of this process's surroundings.
     pub(crate) fn command(&self, connection_string: &str) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = match self.language {
+            Language::Python => Command::new(built::python()),
+            _ => Command::new(&self.path),
+        };
+        if self.language == Language::Python {
+            // Warnings are errors there, resources that nobody closed included.
+            command.args(["-X", "dev", "-W", "error"]).arg(&self.path);
+        }
         command.env_clear().env("PATH", built::search_path()).env("HYBRIDRELAY_CONNECTION_STRING", connection_string);
         if let Some(folder) = &self.built {
-            command.env("LD_LIBRARY_PATH", folder.path());
+            command.env("LD_LIBRARY_PATH", folder.path()).env("PYTHONPATH", folder.path());
         }
         command
     }
