@@ -425,25 +425,16 @@ def told(error):
 
 
 async def main():
-    testee, loop = Testee(), asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def take(line):
+    testee = Testee()
+    lines = asyncio.StreamReader(limit=2**26)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    tell({"hello": {"protocol": 1, "language": "python", "lacks": LACKS}})
+    async for line in lines:
         command = json.loads(line)
         if command["op"] == "exit":
             # Nothing is closed, and what others wait for is not awaited.
-            ended.set_result(command.get("code") or 0)
-        else:
-            testee.begin(command)
-
-    def read():
-        for line in sys.stdin.buffer:
-            loop.call_soon_threadsafe(take, line)
-        loop.call_soon_threadsafe(lambda: ended.done() or ended.set_result(0))
-
-    threading.Thread(target=read, daemon=True).start()
-    tell({"hello": {"protocol": 1, "language": "python", "lacks": LACKS}})
-    sys.exit(await ended)
+            sys.exit(command.get("code") or 0)
+        testee.begin(command)
 
 
 if __name__ == "__main__":
