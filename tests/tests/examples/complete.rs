@@ -6,6 +6,13 @@ use crate::language::{self, Language};
 
 /// Ideas that a language does not tell, and why.
 const MISSING: &[(&str, Language, &str)] = &[
+    ("grpc-hello", Language::C, "gRPC has no library for C"),
+    (
+        "grpc-hello",
+        Language::Rust,
+        "tonic takes a `ByteStream` as it is; what needs to be shown is a library that wants a socket",
+    ),
+    ("grpc-hello", Language::Shell, "a shell speaks no gRPC"),
     ("presence", Language::C, "the C library does not tell who listens yet"),
     ("publish", Language::C, "the C library has no publishers and subscribers yet"),
 ];

@@ -94,6 +94,17 @@ async fn every_listener_answers_requests_of_every_sender() {
 }
 
 #[tokio::test]
+async fn grpc_goes_over_a_relayed_stream() {
+    let grpc = Conversation {
+        idea: "grpc-hello",
+        send: &["say", "Ada", "Grace"],
+        sent: "Hello, Ada!\nHello, Grace!\n",
+        ..Conversation::default()
+    };
+    grpc.holds(&relay().await.connection_string("hyco")).await;
+}
+
+#[tokio::test]
 async fn every_sender_reaches_the_port_beside_every_listener() {
     let server = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let address = server.local_addr().expect("it is bound").to_string();
