@@ -13,8 +13,6 @@ const MISSING: &[(&str, Language, &str)] = &[
         "tonic takes a `ByteStream` as it is; what needs to be shown is a library that wants a socket",
     ),
     ("grpc-hello", Language::Shell, "a shell speaks no gRPC"),
-    ("presence", Language::C, "the C library does not tell who listens yet"),
-    ("publish", Language::C, "the C library has no publishers and subscribers yet"),
 ];
 
 #[test]
