@@ -8,16 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is not there yet. A colleague who adds it removes the line. */
+/* What this program does not do, or not yet: the library does more. */
 static const char *const LACKS[][2] = {
-    {"bytes", "the header has no byte streams"},
+    {"bytes", "this program does not read streams of bytes yet"},
     {"close-code", "the header does not tell with which code the peer has closed"},
-    {"events", "the header has no events"},
+    {"events", "this program does not do events yet"},
     {"fragments", "the library decides where a message is cut"},
-    {"http-listen", "the header has no HTTP"},
-    {"http-send", "the header has no HTTP"},
-    {"one-way", "the header has no HTTP"},
-    {"presence", "the header has no presence"},
+    {"http-listen", "this program does not do HTTP yet"},
+    {"http-send", "this program does not do HTTP yet"},
+    {"one-way", "this program does not do HTTP yet"},
+    {"presence", "this program does not ask who listens yet"},
     {"set-token", "the header cannot replace a token"},
 };
 
