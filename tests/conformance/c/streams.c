@@ -106,7 +106,8 @@ void do_open(struct command *command) {
   tell(command, code, error);
 }
 
-/* The next sender, and what is told of it. False if there is none, which was told then. */
+/* The next sender that wants a connection, and what is told of it. False if there is none, which was told then, or if it was a request, which
+ * was taken. */
 static bool comes(struct command *command, hr_incoming *incoming, cJSON **told) {
   struct object object;
   hr_operation operation;
@@ -129,6 +130,11 @@ static bool comes(struct command *command, hr_incoming *incoming, cJSON **told) 
     tell_error(command, code, error);
   }
   if (code != HR_OK) {
+    return false;
+  }
+  hr_kind kind = 0;
+  if (hr_incoming_kind(*incoming, &kind, NULL) == HR_OK && kind == HR_INCOMING_REQUEST) {
+    take_request(command, *incoming);
     return false;
   }
   *told = cJSON_CreateObject();
@@ -250,7 +256,15 @@ void do_send(struct command *command) {
   size_t times = (size_t)number_of(command->json, "times", 1);
   hr_completion end = {0};
   struct object object;
-  if (!finds(command, CONNECTION, &object)) {
+  if (!finds(command, 0, &object)) {
+    return;
+  }
+  if (object.kind == REQUEST) {
+    send_piece(command, &object);
+    return;
+  }
+  if (object.kind == PUBLISHER) {
+    send_event(command, &object);
     return;
   }
   struct payload payload = payload_of(command->json);
@@ -263,7 +277,15 @@ void do_send(struct command *command) {
 
 void do_receive(struct command *command) {
   struct object object;
-  if (!finds(command, CONNECTION, &object)) {
+  if (!finds(command, 0, &object)) {
+    return;
+  }
+  if (object.kind == REQUEST || object.kind == RESPONSE) {
+    receive_body(command, &object);
+    return;
+  }
+  if (object.kind == EVENTS) {
+    next_event(command, &object);
     return;
   }
   hr_completion end = received(command, object.connection);
@@ -334,6 +356,14 @@ void do_close(struct command *command) {
   if (!finds(command, 0, &object)) {
     return;
   }
+  if (object.kind == REQUEST) {
+    finish_answer(command, &object);
+    return;
+  }
+  if (object.kind == PUBLISHER) {
+    close_publisher(command, &object);
+    return;
+  }
   if (object.kind == LISTENER) {
     PATIENTLY(code, hr_listener_close(object.listener, A_WHILE, &error));
   } else if (with) {
@@ -347,7 +377,15 @@ void do_close(struct command *command) {
 void do_abort(struct command *command) {
   hr_error *error = NULL;
   struct object object;
-  if (finds(command, CONNECTION, &object)) {
+  if (!finds(command, 0, &object)) {
+    return;
+  }
+  if (object.kind == REQUEST || object.kind == RESPONSE) {
+    break_off(command, &object);
+  } else if (object.kind == PUBLISHER) {
+    hr_code code = hr_publisher_release(object.publisher, &error);
+    tell(command, code, error);
+  } else {
     hr_code code = hr_connection_abort(object.connection, &error);
     tell(command, code, error);
   }
@@ -360,7 +398,11 @@ void do_status(struct command *command) {
   hr_code reason = HR_OK, code;
   hr_error *error = NULL;
   struct object object;
-  if (!finds(command, LISTENER, &object)) {
+  if (!finds(command, 0, &object)) {
+    return;
+  }
+  if (object.kind == REQUEST) {
+    wait_gone(command, &object);
     return;
   }
   code = hr_listener_status(object.listener, &status, &reason, &error);

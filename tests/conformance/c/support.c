@@ -67,8 +67,12 @@ struct payload payload_of(const cJSON *json) {
 void digest_into(cJSON *told, hr_message_kind kind, const uint8_t *data, size_t len) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int digest_len = 0;
-  char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
   EVP_Digest(data, len, digest, &digest_len, EVP_sha256(), NULL);
+  add_digest(told, kind, digest, digest_len, len);
+}
+
+void add_digest(cJSON *told, hr_message_kind kind, const unsigned char *digest, unsigned int digest_len, size_t len) {
+  char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
   for (unsigned int at = 0; at < digest_len; at++) {
     sprintf(hex + 2 * at, "%02x", digest[at]);
   }
@@ -119,10 +123,29 @@ void release_objects(const char *name, const char *prefix) {
   pthread_mutex_unlock(&lock);
   while (released) {
     struct object *next = released->next;
-    if (released->kind == LISTENER) {
+    switch (released->kind) {
+    case LISTENER:
       hr_listener_release(released->listener, NULL);
-    } else {
+      break;
+    case CONNECTION:
       hr_connection_release(released->connection, NULL);
+      break;
+    case REQUEST:
+      /* What was used up or released before gives an error, which is of no interest. */
+      hr_body_release(released->exchange->body, NULL);
+      hr_responder_release(released->exchange->responder, NULL);
+      hr_request_release(released->exchange->request, NULL);
+      free(released->exchange);
+      break;
+    case RESPONSE:
+      hr_response_release(released->response, NULL);
+      break;
+    case PUBLISHER:
+      hr_publisher_release(released->publisher, NULL);
+      break;
+    case EVENTS:
+      hr_events_release(released->events, NULL);
+      break;
     }
     free(released->name);
     free(released);

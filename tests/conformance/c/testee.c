@@ -12,12 +12,7 @@
 static const char *const LACKS[][2] = {
     {"bytes", "this program does not read streams of bytes yet"},
     {"close-code", "the header does not tell with which code the peer has closed"},
-    {"events", "this program does not do events yet"},
     {"fragments", "the library decides where a message is cut"},
-    {"http-listen", "this program does not do HTTP yet"},
-    {"http-send", "this program does not do HTTP yet"},
-    {"one-way", "this program does not do HTTP yet"},
-    {"presence", "this program does not ask who listens yet"},
     {"set-token", "the header cannot replace a token"},
 };
 
@@ -28,6 +23,7 @@ static const struct {
     {"open", do_open},         {"accept", do_accept}, {"reject", do_reject},     {"connect", do_connect}, {"send", do_send},
     {"receive", do_receive},   {"echo", do_echo},     {"shutdown", do_shutdown}, {"close", do_close},     {"abort", do_abort},
     {"status", do_status},     {"fork", do_fork},     {"release", do_release},   {"vector", do_vector},   {"counters", do_counters},
+    {"request", do_request},   {"respond", do_respond}, {"publish", do_publish},   {"events", do_events},   {"presence", do_presence},
 };
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))

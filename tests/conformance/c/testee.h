@@ -26,7 +26,14 @@ struct command {
   pthread_cond_t ended;
 };
 
-enum kind { LISTENER = 1, CONNECTION, SENDER };
+enum kind { LISTENER = 1, CONNECTION, REQUEST, RESPONSE, PUBLISHER, EVENTS };
+
+/* A request, and its answer: owed, or begun. */
+struct exchange {
+  hr_request request;
+  hr_responder responder;
+  hr_body_writer body;
+};
 
 /* An object under the name that a command gave it. */
 struct object {
@@ -34,6 +41,10 @@ struct object {
   enum kind kind;
   hr_listener listener;
   hr_connection connection;
+  struct exchange *exchange;
+  hr_response response;
+  hr_publisher publisher;
+  hr_events events;
   struct object *next;
 };
 
@@ -50,6 +61,7 @@ double number_of(const cJSON *json, const char *field, double otherwise);
 bool flag_of(const cJSON *json, const char *field);
 struct payload payload_of(const cJSON *json);
 void digest_into(cJSON *told, hr_message_kind kind, const uint8_t *data, size_t len);
+void add_digest(cJSON *told, hr_message_kind kind, const unsigned char *digest, unsigned int digest_len, size_t len);
 void put_object(const char *name, struct object object);
 bool get_object(const char *name, enum kind kind, struct object *object);
 void release_objects(const char *name, const char *prefix);
@@ -82,6 +94,24 @@ void do_release(struct command *command);
 void do_counters(struct command *command);
 void do_vector(struct command *command);
 void do_fork(struct command *command);
+
+/* http.c */
+void do_request(struct command *command);
+void do_respond(struct command *command);
+void take_request(struct command *command, hr_incoming incoming);
+void receive_body(struct command *command, const struct object *object);
+void send_piece(struct command *command, const struct object *object);
+void finish_answer(struct command *command, const struct object *object);
+void break_off(struct command *command, const struct object *object);
+void wait_gone(struct command *command, const struct object *object);
+
+/* events.c */
+void do_publish(struct command *command);
+void do_events(struct command *command);
+void do_presence(struct command *command);
+void send_event(struct command *command, const struct object *object);
+void close_publisher(struct command *command, const struct object *object);
+void next_event(struct command *command, const struct object *object);
 
 /* Where a command goes, as the library wants it. */
 struct way {
