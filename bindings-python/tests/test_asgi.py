@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
+import hybridrelay
 import pytest
 import websockets
-from serving import asgi
-
-import hybridrelay
 from hybridrelay import LocalRelay
+from serving import asgi
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,13 @@ async def test_an_application_is_told_what_was_asked(relay: LocalRelay) -> None:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         told.update(scope)
-        await send({"type": "http.response.start", "status": 203, "headers": [(b"Set-Cookie", b"a=1"), (b"set-cookie", b"b=2")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 203,
+                "headers": [(b"Set-Cookie", b"a=1"), (b"set-cookie", b"b=2")],
+            }
+        )
         await send({"type": "http.response.body", "body": b"told"})
 
     async with asgi(relay, app, lifespan="off") as (site, _), httpx.AsyncClient() as client:
@@ -119,7 +124,9 @@ async def test_a_body_waits_for_its_reader(relay: LocalRelay) -> None:
         assert received == 2**28
 
 
-async def test_an_application_learns_that_its_sender_has_gone(relay: LocalRelay, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_application_learns_that_its_sender_has_gone(
+    relay: LocalRelay, caplog: pytest.LogCaptureFixture
+) -> None:
     began, ended = asyncio.Event(), asyncio.Event()
     seen: list[str] = []
 
@@ -147,7 +154,9 @@ async def test_an_application_learns_that_its_sender_has_gone(relay: LocalRelay,
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_failure_is_500_and_logged_and_the_next_request_works(relay: LocalRelay, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_is_500_and_logged_and_the_next_request_works(
+    relay: LocalRelay, caplog: pytest.LogCaptureFixture
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         match scope["path"].removeprefix("/site"):
             case "/fails":

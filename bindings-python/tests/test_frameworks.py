@@ -6,15 +6,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import httpx
 import pytest
 import websockets
 from apps import django_site, fastapi_shop, flask_notes
-from serving import Site, asgi, uvicorn, wsgi
-
 from hybridrelay import LocalRelay
+from serving import Site, asgi, uvicorn, wsgi
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,11 @@ class TestFastAPI:
         assert (await client.get("/items/7")).json()["name"] == "thé"
         assert [item["name"] for item in (await client.get("/items/?cheaper_than=3")).json()] == ["thé"]
         response = await client.get("/items/9")
-        assert (response.status_code, response.json(), response.headers["x-searched"]) == (404, {"detail": "no item 9"}, "9")
+        assert (response.status_code, response.json(), response.headers["x-searched"]) == (
+            404,
+            {"detail": "no item 9"},
+            "9",
+        )
         response = await client.put("/items/x", json={"name": 1})
         assert response.status_code == 422 and len(response.json()["detail"]) == 3
         assert (await client.delete("/items/7")).status_code == 405
@@ -217,5 +219,3 @@ async def test_flask_answers_many_at_once(relay: LocalRelay) -> None:
         async with httpx.AsyncClient(base_url=site.url) as client:
             answers = await asyncio.gather(*(client.get(f"/lines?word={number}") for number in range(40)))
             assert [answer.text.splitlines()[0] for answer in answers] == [f"{number} 0" for number in range(40)]
-
-

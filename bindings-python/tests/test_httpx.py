@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-
 import httpx
+import hybridrelay
 import pytest
 from apps import fastapi_shop
-from serving import asgi
-
-import hybridrelay
 from hybridrelay import IncomingRequest, Listener, LocalRelay, Sender, sync
 from hybridrelay.httpx import AsyncTransport, Transport
+from serving import asgi
 
 
 @pytest.fixture
@@ -44,7 +42,11 @@ async def test_a_client_uses_an_application(hybridrelay_relay: LocalRelay) -> No
             await client.post("/login?name=Ada")
             assert (await client.get("/me")).json() == "Ada"
             async with client.stream("GET", "/events?first=7") as response:
-                assert [line async for line in response.aiter_lines() if "data" in line] == ["data: 7", "data: 8", "data: 9"]
+                assert [line async for line in response.aiter_lines() if "data" in line] == [
+                    "data: 7",
+                    "data: 8",
+                    "data: 9",
+                ]
             # Under any other host every path is the listener's.
             assert (await client.get("http://shop/items/1")).json()["name"] == "thé"
             with pytest.raises(httpx.UnsupportedProtocol, match="not below"):

@@ -11,11 +11,10 @@ from typing import Any
 from wsgiref.validate import validator
 
 import httpx
-import pytest
-from serving import wsgi
-
 import hybridrelay
+import pytest
 from hybridrelay import LocalRelay, sync
+from serving import wsgi
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,14 @@ def test_an_application_is_told_what_was_asked(relay: LocalRelay) -> None:
         return [b"told"]
 
     with wsgi(relay, app) as site, httpx.Client() as client:
-        headers = [("X-Two", "1"), ("X-Two", "2"), ("X_Two", "3"), ("Content-Type", "a/b"), ("Cookie", "c=1"), ("Cookie", "d=2")]
+        headers = [
+            ("X-Two", "1"),
+            ("X-Two", "2"),
+            ("X_Two", "3"),
+            ("Content-Type", "a/b"),
+            ("Cookie", "c=1"),
+            ("Cookie", "d=2"),
+        ]
         response = client.put(site.url + "/gr%C3%BC%20%2Fx//?q=1%202", headers=headers, content=b"a body")
         assert (response.status_code, response.reason_phrase, response.text) == (418, "I Am Tea", "told")
         assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
@@ -160,7 +166,9 @@ def test_iterables_are_closed_however_it_ends(relay: LocalRelay) -> None:
         assert len(made) == 3
 
 
-def test_a_failure_is_500_and_logged_and_the_next_request_works(relay: LocalRelay, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_500_and_logged_and_the_next_request_works(
+    relay: LocalRelay, caplog: pytest.LogCaptureFixture
+) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> Any:
         match environ["PATH_INFO"]:
             case "/fails":

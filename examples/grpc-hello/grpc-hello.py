@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import AsyncIterator
 
 import grpc
-
 import hybridrelay
 
 

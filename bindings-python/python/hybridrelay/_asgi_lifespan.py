@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from ._logging import logger
+
 _ANSWERS = {f"lifespan.{what}.{how}" for what in ("startup", "shutdown") for how in ("complete", "failed")}
 
 #: So many seconds an application has to return behind its last answer.

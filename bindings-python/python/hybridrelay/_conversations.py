@@ -31,7 +31,9 @@ class Endless(Protocol):
 
 
 async def serve(
-    conversations: Conversations, begin: Callable[[Incoming], Coroutine[Any, Any, None]], turns: asyncio.Semaphore | None = None
+    conversations: Conversations,
+    begin: Callable[[Incoming], Coroutine[Any, Any, None]],
+    turns: asyncio.Semaphore | None = None,
 ) -> None:
     """Begins a conversation with everybody who comes, until the listener is closed; of `turns` each takes one."""
     try:

@@ -12,6 +12,7 @@ from ._run import is_blocking
 #: Whether this runs as a part of an application: then it must not wait for its own end.
 within: ContextVar[bool] = ContextVar("within an application of hybridrelay", default=False)
 
+
 class Stopping:
     """Of one application that is served: how to begin its end, from any thread, and whether it is over."""
 

@@ -133,7 +133,9 @@ class _Exchange:
                 environ[key] = ("; " if name == "cookie" else ",").join(request.headers.get_list(name))
         return environ
 
-    def _start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
         if exc_info is not None:
             try:
                 if self._writer is not None or self._complete:

@@ -474,9 +474,7 @@ class Listener(_Closing[_listener.Listener]):
         for thread in threads:
             thread.join()
 
-    def serve_wsgi(
-        self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = 10.0
-    ) -> None:
+    def serve_wsgi(self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = 10.0) -> None:
         """Runs a WSGI application, such as one of Flask, until :meth:`close`, in so many threads. See
         :meth:`hybridrelay.Listener.serve_wsgi`."""
         asyncio.run(self._inner.serve_wsgi(app, threads=threads, spool=spool, grace=grace))

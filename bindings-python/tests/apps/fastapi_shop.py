@@ -108,7 +108,9 @@ def shop() -> FastAPI:
             for number in range(64):
                 yield bytes([number]) * 2**16
 
-        return StreamingResponse(stream(), media_type="application/octet-stream", headers={"content-encoding": "identity"})
+        return StreamingResponse(
+            stream(), media_type="application/octet-stream", headers={"content-encoding": "identity"}
+        )
 
     @app.post("/login")
     async def login(name: str, response: Response) -> None:
