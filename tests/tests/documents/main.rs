@@ -8,7 +8,7 @@
 //! | `rust` | compiled and run by the test binary `house` |
 //! | `console` | each line behind `$ ` or `# ` (as root) runs, see `console` |
 //! | `toml` | a relay's configuration: `hybridrelay config check` takes it |
-//! | `json` | parsed |
+//! | `json` | parsed: one value, or one on each line |
 //! | `nginx` | a part of a `server`: `nginx -t` takes it |
 //! | `yaml` | probes of a container: the relay answers their paths with 200 |
 //! | `c` | a source file: compiles against the C library's header without a warning |
