@@ -70,7 +70,8 @@ enum End {
 struct Open {
     channel: Channel,
     ws: WebSocketStream<Metered>,
-    pinged: bool,
+    /// When it was asked for a sign of life, if nothing came since.
+    pinged: Option<Instant>,
     /// When the lost right closes the channel, unless a renewed token brings it back.
     revoked_at: Option<Instant>,
     /// A response announced a body, which is the next binary message.
@@ -121,7 +122,7 @@ impl Channel {
         Open {
             channel: self,
             ws,
-            pinged: false,
+            pinged: None,
             revoked_at: None,
             body_follows: None,
             waiting: Waiting::default(),
@@ -227,7 +228,7 @@ impl Open {
     }
 
     async fn received(&mut self, message: Option<Result<Message, WsError>>) -> Result<(), End> {
-        self.pinged = false;
+        self.pinged = None;
         self.channel.lease.presence.heard(self.ws.get_ref().last_received());
         let limits = &self.channel.node.config().limits;
         match message {
@@ -329,8 +330,11 @@ impl Open {
     fn next_deadline(&self) -> Instant {
         let node = &self.channel.node;
         let timings = &node.config().timings;
-        let heard = self.ws.get_ref().last_received();
-        let life = heard + if self.pinged { timings.control_gone } else { timings.control_ping };
+        let life = match self.pinged {
+            // A relay that slept for longer asks all the same, and waits as long for the answer.
+            Some(asked) => asked + timings.control_gone.saturating_sub(timings.control_ping),
+            None => self.ws.get_ref().last_received() + timings.control_ping,
+        };
         let expiry = node.env.now() + self.until_expiry().min(WALL_CLOCK_CHECK);
         [Some(life), Some(expiry), self.revoked_at, self.drains_until].into_iter().flatten().min().unwrap_or(life)
     }
@@ -351,17 +355,19 @@ impl Open {
             return Err(closing(close::POLICY_VIOLATION, "InvalidToken: The token's rule or key has changed"));
         }
         let timings = &self.channel.node.config().timings;
-        let silence = now.saturating_duration_since(self.ws.get_ref().last_received());
-        if silence >= timings.control_gone {
+        let heard = self.ws.get_ref().last_received();
+        // A part of a message was life as well.
+        self.pinged = self.pinged.filter(|asked| heard < *asked);
+        let Some(asked) = self.pinged else {
+            if now.saturating_duration_since(heard) >= timings.control_ping {
+                self.pinged = Some(now);
+                self.write(Message::Ping(bytes::Bytes::new())).await?;
+            }
+            return Ok(());
+        };
+        if now.saturating_duration_since(asked) >= timings.control_gone.saturating_sub(timings.control_ping) {
             self.channel.note(Operation::ListenerUnresponsive, Detail::None);
             return Err(End::Cut("the listener gave no sign of life"));
-        }
-        if silence >= timings.control_ping && !self.pinged {
-            self.pinged = true;
-            self.write(Message::Ping(bytes::Bytes::new())).await?;
-        } else if silence < timings.control_ping {
-            // A part of a message was life as well.
-            self.pinged = false;
         }
         Ok(())
     }

@@ -113,6 +113,8 @@ impl Reader {
                     if std::mem::replace(&mut self.pinged, true) {
                         return Piece::Gone;
                     }
+                    // Asked late, as by a relay that slept, the listener has as long for its answer as ever.
+                    self.quiet_since += self.env.now().saturating_duration_since(self.quiet_since + wait);
                     return Piece::Silent;
                 }
             }

@@ -126,12 +126,14 @@ impl Silence {
         self.pinged
     }
 
-    /// Notes a Ping. A stalled side is not expected to answer: its clock starts again.
-    pub(super) fn set_pinged(&mut self, now: Instant) {
+    /// Notes a Ping that was due after `ping_after`. A stalled side is not expected to answer: its clock starts again.
+    pub(super) fn set_pinged(&mut self, ping_after: Duration, now: Instant) {
         if self.is_stalled() {
             self.since = Some(now);
         } else {
             self.pinged = true;
+            // Where the Ping comes late, as from a relay that slept, the side has as long for its answer as ever.
+            self.since = self.since.max(now.checked_sub(ping_after));
         }
     }
 }

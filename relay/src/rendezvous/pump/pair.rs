@@ -325,7 +325,11 @@ impl Pair {
     }
 
     fn silent_until_due(&mut self, party: Party, now: Instant) {
-        match self.side(party).silent_until_due(now) {
+        let (side, config) = match party {
+            Party::Sender => (&mut self.sender, &self.config),
+            Party::Listener => (&mut self.listener, &self.config),
+        };
+        match side.silent_until_due(config, now) {
             Some(Quiet::Unanswered) => self.unanswered(party, now),
             Some(Quiet::Silent) => {
                 self.ended.get_or_insert(Ended::Silent(party));

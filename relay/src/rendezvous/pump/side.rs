@@ -224,13 +224,13 @@ impl Side {
     }
 
     /// It was silent for that long: either that is its end, or it is asked for a sign of life.
-    pub(super) fn silent_until_due(&mut self, now: Instant) -> Option<Quiet> {
+    pub(super) fn silent_until_due(&mut self, config: &PumpConfig, now: Instant) -> Option<Quiet> {
         if self.outlet.close_sent() {
             Some(Quiet::Unanswered)
         } else if self.silence.pinged() {
             Some(Quiet::Silent)
         } else {
-            self.silence.set_pinged(now);
+            self.silence.set_pinged(config.ping_after, now);
             self.outlet.ping();
             None
         }

@@ -271,7 +271,7 @@ impl<P: Part> Solo<P> {
         if self.side.silence_due(&self.config).is_none_or(|due| now < due) {
             return false;
         }
-        if let Some(quiet) = self.side.silent_until_due(now) {
+        if let Some(quiet) = self.side.silent_until_due(&self.config, now) {
             // Whoever was told Close ended in the sense of that Close, unless it does not even answer.
             self.ended = Some(match quiet {
                 Quiet::Unanswered => Ended::Unanswered(self.party),
