@@ -26,6 +26,8 @@ class Socket:
         #: How it ended, as the application is told.
         self._end: dict[str, Any] | None = None
         self._closing: asyncio.Task[None] | None = None
+        #: The listener ends.
+        self._is_leaving = False
         self._denial: Any = None
         self._denial_body = bytearray()
 
@@ -103,6 +105,8 @@ class Socket:
             raise
         finally:
             self._decided.set()
+        if self._is_leaving:
+            self.go_away()
 
     async def _deny(self, message: Any) -> None:
         body = message.get("body", b"")
@@ -119,7 +123,8 @@ class Socket:
             self._decided.set()
 
     def go_away(self) -> None:
-        """The listener ends: so does the WebSocket, in good order."""
+        """The listener ends: so does the WebSocket, in good order, also one that is just being accepted."""
+        self._is_leaving = True
         if self._connection is not None:
             self._close(1001, "")
             self._ended(1001)
