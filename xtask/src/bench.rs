@@ -21,6 +21,9 @@ pub(crate) fn run(sh: &Shell, options: &Options) -> Result<()> {
         setup::for_bench(sh)?;
     }
     let args = &options.args;
+    if args.first().is_some_and(|benchmark| benchmark == "bindings") {
+        cmd!(sh, "cargo build --release --locked -p hybridrelay-ffi-c").run()?;
+    }
     cmd!(sh, "cargo run --release --locked -p hybridrelay-bench -- {args...}").run()?;
     Ok(())
 }

@@ -182,6 +182,18 @@ pub(super) const FOR_BENCH: &[Program] = &[
         why: "the measurement takes place in a network namespace",
     },
     Program {
+        name: "libcurl",
+        probe: Probe::Header("curl/curl.h"),
+        from: Source::Debian("libcurl4-openssl-dev"),
+        why: "requests from C are measured beside it",
+    },
+    Program {
+        name: "libwebsockets",
+        probe: Probe::Header("libwebsockets.h"),
+        from: Source::Debian("libwebsockets-dev"),
+        why: "streams from C are measured beside it",
+    },
+    Program {
         name: "python3.11 with venv",
         probe: Probe::PythonWithVenv,
         from: Source::Debian("python3-venv"),
