@@ -230,7 +230,9 @@ impl Program {
         match self.probe {
             Probe::OnPath(name) => !is_on_path(sh, name),
             Probe::Header(name) => {
-                !["/usr/include", "/usr/local/include"].iter().any(|folder| sh.path_exists(format!("{folder}/{name}")))
+                let of_debian = format!("/usr/include/{}-linux-gnu", std::env::consts::ARCH);
+                let folders = ["/usr/include", "/usr/local/include", &of_debian];
+                !folders.iter().any(|folder| sh.path_exists(format!("{folder}/{name}")))
             }
             Probe::Node(least) => node_major(sh).is_none_or(|major| major < least),
             Probe::PythonWithVenv => {
