@@ -42,7 +42,7 @@ pub fn write(labels: &BTreeMap<String, String>) -> Result<String, LabelError> {
 ///
 /// # Errors
 ///
-/// What is longer than 1 KiB, or not written as [`write`] does.
+/// What is longer than 1 KiB, or not written as [`write()`] does.
 pub fn parse(list: &str) -> Result<BTreeMap<String, String>, LabelError> {
     if list.len() > LONGEST {
         return Err(LabelError::TooLong);
