@@ -6,7 +6,6 @@ use std::sync::Arc;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hybridrelay::protocol::uri::{Action, Target, longest_prefix, path_of};
 use hybridrelay::protocol::{TrackingId, headers};
-use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::directory::{EntityKey, KeyIdentity};
@@ -25,18 +24,22 @@ mod accept;
 mod body;
 mod handshake;
 mod http;
+mod linger;
 mod proxy;
+mod request_body;
 
 pub(crate) use accept::accept;
 pub(crate) use body::{Body, CutOff};
 pub(crate) use handshake::{Handshake, offered_subprotocols};
+pub(crate) use linger::take_socket;
+pub(crate) use request_body::RequestBody;
 
 /// What cannot stand in a path as it is; names of hybrid connections hold little of it.
 const HOST_LABEL: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'?').add(b'#');
 
 /// A request that has been taken apart far enough to find its door.
 pub(crate) struct Visit {
-    pub(crate) request: Request<Incoming>,
+    pub(crate) request: Request<RequestBody>,
     pub(crate) target: Target,
     pub(crate) snapshot: Arc<Snapshot>,
     /// The name of the namespace that the host leads to.
@@ -88,7 +91,7 @@ pub(crate) type SocketPermit = Arc<Admission>;
 /// Answers one request, and tells of it if it is refused.
 async fn answer(
     node: &Arc<Node>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     peer: SocketAddr,
     secure: bool,
     permit: SocketPermit,
@@ -195,7 +198,7 @@ fn operation(reason: Reason) -> Operation {
 /// Shows a request to its door.
 async fn route(
     node: &Arc<Node>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     arrival: &Arrival,
     address: Option<Address>,
     permit: SocketPermit,

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hybridrelay::protocol::headers;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use crate::auth;
 use crate::directory::{EntityKey, KeyIdentity};
-use crate::edge::{Body, Visit, host_of};
+use crate::edge::{Body, RequestBody, Visit, host_of};
 use crate::limits::Resource;
 use crate::namespace::{Distribution, Entity, HttpSettings, NoListener, Right};
 use crate::node::Node;
@@ -178,7 +178,7 @@ pub(crate) fn token(visit: &Visit) -> Option<(&str, Carrier)> {
 }
 
 /// What can be said of a request before anything is done for it.
-fn check(request: &Request<Incoming>, path: &str, settings: &HttpSettings) -> Result<(), Refusal> {
+fn check(request: &Request<RequestBody>, path: &str, settings: &HttpSettings) -> Result<(), Refusal> {
     if target::holds_nul(path) {
         return Err(Refusal::bad_request("The path holds an encoded NUL"));
     }

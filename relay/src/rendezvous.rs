@@ -7,16 +7,14 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use http::{HeaderMap, Response};
-use hybridrelay::env::BoxSocket;
 use hybridrelay::protocol::headers::connect_headers;
 use hybridrelay::protocol::uri::{Rejection, accept_address};
 use hybridrelay::protocol::{Accept, JSON_LIMIT, TrackingId};
-use hyper_util::rt::TokioIo;
 use tokio::sync::{oneshot, watch};
 
 use crate::auth;
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, Occupied, Replies};
-use crate::edge::{Body, Handshake, SocketPermit, Visit, offered_subprotocols};
+use crate::edge::{Body, Handshake, SocketPermit, Visit, offered_subprotocols, take_socket};
 use crate::instrument::Tapped;
 use crate::limits::{Account, Permit, Resource};
 use crate::namespace::{Distribution, Right};
@@ -363,6 +361,6 @@ fn pump_config(node: &Node) -> PumpConfig {
 /// Waits for the socket behind a handshake.
 pub(crate) async fn upgraded(leg: PendingLeg) -> Option<(Leg, SocketPermit)> {
     let PendingLeg { upgrade, permit, .. } = leg;
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<BoxSocket>>().ok()?;
-    Some((Leg { socket: parts.io.into_inner(), read_buf: parts.read_buf }, permit))
+    let (socket, read_buf) = take_socket(upgrade.await.ok()?)?;
+    Some((Leg { socket, read_buf }, permit))
 }

@@ -116,7 +116,7 @@ impl Dialer {
             (true, Versions::Http1) => (self.tls.handshake(socket, &target.host).await?, false),
             (false, _) => (socket, false),
         };
-        Ok(HttpSocket { io: TokioIo::new(socket), is_http2 })
+        Ok(HttpSocket::new(socket, is_http2))
     }
 
     /// A socket to a server, with TLS or without.
@@ -145,6 +145,37 @@ impl Dialer {
 pub(crate) struct HttpSocket {
     io: TokioIo<BoxSocket>,
     is_http2: bool,
+    /// The other end takes nothing any more.
+    is_deaf: bool,
+}
+
+impl HttpSocket {
+    fn new(socket: BoxSocket, is_http2: bool) -> Self {
+        Self { io: TokioIo::new(socket), is_http2, is_deaf: false }
+    }
+
+    /// Writes; where the other end has closed, the writer waits. What that end said before is an answer to be read, and hyper, which
+    /// reads all the while, would drop it for an error here. The connection ends where there is nothing more to be read.
+    fn write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut TokioIo<BoxSocket>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        if self.is_deaf {
+            return Poll::Pending;
+        }
+        let written = write(Pin::new(&mut self.io), cx);
+        if let Poll::Ready(Err(error)) = &written
+            && !self.is_http2
+            && matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+        {
+            self.is_deaf = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        written
+    }
 }
 
 impl Connection for HttpSocket {
@@ -161,11 +192,11 @@ impl Read for HttpSocket {
 
 impl Write for HttpSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        self.write(cx, |io, cx| io.poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.write(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -181,6 +212,6 @@ impl Write for HttpSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        self.write(cx, |io, cx| io.poll_write_vectored(cx, bufs))
     }
 }

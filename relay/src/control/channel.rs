@@ -9,7 +9,6 @@ use hybridrelay::env::{BoxSocket, Metered, Socket};
 use hybridrelay::protocol::control::{cancel_json, features_json};
 use hybridrelay::protocol::{Features, FromListener, Response, close};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -21,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use super::waiting::Waiting;
 use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, Inbound, Lease, Receipt, Reply};
-use crate::edge::SocketPermit;
+use crate::edge::{SocketPermit, take_socket};
 use crate::limits::Permit;
 use crate::namespace::Right;
 use crate::node::{Counted, Node, Stage};
@@ -88,13 +87,13 @@ impl Channel {
     pub(super) async fn run(self, upgrade: OnUpgrade) {
         let (node, origin) = (self.node.clone(), self.origin.clone());
         let reason = match node.env.timeout(node.config().timings.upgrade, upgrade).await {
-            Some(Ok(upgraded)) => match upgraded.downcast::<TokioIo<BoxSocket>>() {
-                Ok(parts) => {
-                    let mut open = self.open(parts.io.into_inner(), parts.read_buf.to_vec()).await;
+            Some(Ok(upgraded)) => match take_socket(upgraded) {
+                Some((socket, early)) => {
+                    let mut open = self.open(socket, early.to_vec()).await;
                     let end = open.serve().await;
                     open.finish(end).await
                 }
-                Err(_) => "the socket is of a foreign type",
+                None => "the socket is of a foreign type",
             },
             Some(Err(_)) | None => "the handshake was not finished",
         };

@@ -11,7 +11,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 
-use super::{SocketPermit, answer, http, proxy};
+use super::linger::Lingering;
+use super::{RequestBody, SocketPermit, answer, http, proxy};
 use crate::limits::{Admission, are_exhausted};
 use crate::node::{Counted, Node};
 use crate::refusal::Reason;
@@ -120,7 +121,7 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
             let busy = node.busy.enter();
             async move {
                 let _busy = busy;
-                let response = answer(&node, request, peer, secure, permit.clone()).await;
+                let response = answer(&node, RequestBody::of(&node, request), peer, secure, permit.clone()).await;
                 permit.answered();
                 Ok::<_, Infallible>(response)
             }
@@ -132,12 +133,12 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
             std::future::pending().await
         }
     };
-    let io = TokioIo::new(socket);
     let served = if http2 {
-        let connection = http::http2(&node).serve_connection(io, service);
+        let connection = http::http2(&node).serve_connection(TokioIo::new(socket), service);
         http::serve(&node, connection, late_request).await
     } else {
-        let connection = http::http1(&node).serve_connection(io, service).with_upgrades();
+        let socket = Lingering::new(node.env.clone(), socket);
+        let connection = http::http1(&node).serve_connection(socket, service).with_upgrades();
         http::serve(&node, connection, late_request).await
     };
     match served {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hybridrelay::protocol::JSON_LIMIT;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::sync::watch;
 
 use super::message::Asked;
@@ -15,6 +15,7 @@ use super::record::{AtListener, Outcome, Record};
 use super::rendezvous::{Task, Upload, gone};
 use super::response::{Head, Source};
 use crate::directory::{DeliverError, Delivery, EntityKey, ListenerId, ListenerRecord, Occupied, Replies};
+use crate::edge::RequestBody;
 use crate::limits::{Resource, Scope};
 use crate::namespace::HttpSettings;
 use crate::node::Node;
@@ -44,7 +45,7 @@ pub(super) enum Payload {
     Whole(Bytes),
     /// To be fetched at a rendezvous, as it comes.
     Streamed {
-        body: Incoming,
+        body: RequestBody,
         length: Option<u64>,
     },
 }
@@ -74,7 +75,7 @@ pub(super) enum Came {
 
 impl Exchange {
     /// Brings the request to a listener, and back the head of its response.
-    pub(super) async fn run(mut self, body: Incoming) -> Result<(Record, Head), Refusal> {
+    pub(super) async fn run(mut self, body: RequestBody) -> Result<(Record, Head), Refusal> {
         let answered = match self.payload(body).await {
             Ok(payload) => self.ask(payload).await,
             Err(refusal) => Err(refusal),
@@ -94,7 +95,7 @@ impl Exchange {
     }
 
     /// Takes a short body in; leaves any other where it is.
-    async fn payload(&self, body: Incoming) -> Result<Payload, Refusal> {
+    async fn payload(&self, body: RequestBody) -> Result<Payload, Refusal> {
         let length = body.size_hint().exact();
         match length {
             Some(..=CONTROL_BODY) => whole(&self.node, &self.settings, body).await,
@@ -227,7 +228,7 @@ impl Tried {
 }
 
 /// Takes a body in, up to the longest that is allowed.
-pub(super) async fn whole(node: &Node, settings: &HttpSettings, mut body: Incoming) -> Result<Payload, Refusal> {
+pub(super) async fn whole(node: &Node, settings: &HttpSettings, mut body: RequestBody) -> Result<Payload, Refusal> {
     let most = settings.max_body.unwrap_or(CONTROL_BODY);
     let expected = body.size_hint().lower().min(CONTROL_BODY);
     // At most 64 KiB, so it fits a size.

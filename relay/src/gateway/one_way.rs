@@ -4,13 +4,12 @@ use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use hybridrelay::protocol::TrackingId;
 use hybridrelay::protocol::headers::{ONE_WAY, RELAY_DELIVERY};
-use hyper::body::Incoming;
 
 use super::exchange::{Came, Exchange, Given, Payload, Tried, whole};
 use super::record::Outcome;
 use super::rendezvous::{Task, Upload, gone};
 use crate::directory::{Handover, Replies};
-use crate::edge::Body;
+use crate::edge::{Body, RequestBody};
 use crate::namespace::{self, HttpSettings};
 use crate::refusal::{Reason, Refusal, set_tracking_id};
 use crate::rendezvous::{Invitation, PendingLeg};
@@ -66,7 +65,7 @@ impl Exchange {
     /// Brings the request to one listener. Returns as soon as that one has been handed all of it; what it answers is swallowed.
     ///
     /// Dropping the future before that withdraws the request.
-    pub(super) async fn hand_over(self, body: Incoming) -> Result<(), Refusal> {
+    pub(super) async fn hand_over(self, body: RequestBody) -> Result<(), Refusal> {
         let mut exchange = Self { asked: self.asked.one_way(), ..self };
         let handed = match whole(&exchange.node, &exchange.settings, body).await {
             Ok(payload) => exchange.hand_over_whole(payload).await,

@@ -6,6 +6,7 @@ mod cancel;
 mod choice;
 mod common;
 mod cors;
+mod early;
 mod errors;
 mod fields;
 mod hosts;

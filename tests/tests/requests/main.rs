@@ -6,6 +6,7 @@ mod answers;
 mod application;
 mod common;
 mod delivery;
+mod early;
 mod ends;
 mod events;
 mod forward;

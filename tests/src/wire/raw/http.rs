@@ -99,6 +99,12 @@ impl RawHttp {
         }
     }
 
+    /// Whether the relay ends the connection now, and orderly.
+    pub async fn eof(&mut self) {
+        let read = self.socket.receive(&mut self.input).await.expect("an end in order");
+        assert!(read == 0 && self.input.is_empty(), "something came instead of the end");
+    }
+
     /// Whether the connection ends before the last chunk of a body.
     pub async fn breaks_off(&mut self) -> Vec<u8> {
         while let Ok(1..) = self.socket.receive(&mut self.input).await {}
