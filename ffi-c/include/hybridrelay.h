@@ -924,7 +924,8 @@ typedef struct hr_stream {
 #define HR_OPT_ENTITY 1
 
 /**
- * Text: a ready-made shared access signature, instead of the connection string's key.
+ * Text: a ready-made shared access signature, instead of the connection string's key. Replace it before it expires with
+ * hr_listener_set_token and hr_sender_set_token.
  */
 #define HR_OPT_TOKEN 2
 
@@ -2034,6 +2035,18 @@ hr_code hr_listener_accept_submit(struct hr_listener listener,
                                   struct hr_error **error);
 
 /**
+ * Replaces the token that a listener was opened with by HR_OPT_TOKEN: it is shown to the relay at once, and whenever the listener gets
+ * online again. The text is copied. May be called from any thread, also while others wait on the listener.
+ *
+ * HR_INVALID_ARGUMENT for an empty text, and for a listener that was opened without HR_OPT_TOKEN. What the relay thinks of the token
+ * is told by the status.
+ */
+hr_code hr_listener_set_token(struct hr_listener listener,
+                              const char *token,
+                              size_t token_len,
+                              struct hr_error **error);
+
+/**
  * Whether a listener is online, now. `reason`, unless it is NULL, gets why it is not: HR_OK if there is no reason.
  */
 hr_code hr_listener_status(struct hr_listener listener,
@@ -2464,6 +2477,17 @@ hr_code hr_sender_new(const char *connection_string,
                       struct hr_options options,
                       struct hr_sender *sender,
                       struct hr_error **error);
+
+/**
+ * Replaces the token that a sender was made with by HR_OPT_TOKEN: what is opened and asked from now on shows the new one. The text is
+ * copied. May be called from any thread.
+ *
+ * HR_INVALID_ARGUMENT for an empty text, and for a sender that was made without HR_OPT_TOKEN.
+ */
+hr_code hr_sender_set_token(struct hr_sender sender,
+                            const char *token,
+                            size_t token_len,
+                            struct hr_error **error);
 
 /**
  * Opens a connection. `path`, such as "/orders/7?x=1", is added to the hybrid connection; NULL adds nothing. `subprotocols` are those

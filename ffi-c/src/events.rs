@@ -13,7 +13,7 @@ use crate::error::{hr_code, hr_error};
 use crate::http_head::joined;
 use crate::listener::{LISTENERS, hr_listener};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
-use crate::sender::{SENDERS, hr_sender, path_and_query};
+use crate::sender::{hr_sender, path_and_query, sender_of};
 
 pub(crate) static PUBLISHERS: Table<Publisher> = Table::new(42, "a publisher");
 pub(crate) static EVENTS: Table<Events> = Table::new(43, "the events of a listener");
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn hr_publisher_open_submit(
 }
 
 fn prepare(sender: hr_sender, path: Option<&str>, subprotocols: Option<&str>) -> Result<PublisherBuilder> {
-    let mut builder = SENDERS.get(Handle(sender.id))?.publisher();
+    let mut builder = sender_of(sender)?.publisher();
     let (path, query) = path_and_query(path);
     if let Some(path) = path {
         builder = builder.path(path);

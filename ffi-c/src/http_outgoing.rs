@@ -15,7 +15,7 @@ use crate::error::{hr_code, hr_error};
 use crate::http_body::{self, at_most, hr_body_writer, read_for_queue, read_into};
 use crate::http_head::{HeaderOut, at, headers_of, hr_header, joined};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
-use crate::sender::{SENDERS, hr_sender};
+use crate::sender::{hr_sender, sender_of};
 
 pub(crate) static OUTGOING: Consumed<Request<Body>> = Consumed::new(23, "an outgoing request");
 
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn hr_outgoing_release(outgoing: hr_outgoing, error: *mut 
 
 /// A sender and what it is to send, which is used up if both are there.
 fn take(sender: hr_sender, outgoing: hr_outgoing) -> Result<(Sender, Request<Body>)> {
-    Ok((SENDERS.get(Handle(sender.id))?, OUTGOING.take(Handle(outgoing.id))?))
+    Ok((sender_of(sender)?, OUTGOING.take(Handle(outgoing.id))?))
 }
 
 /// Sends a request to a listener. Never waits, and uses the request up. Wait for the response with hr_response_wait; release it with

@@ -3,15 +3,15 @@
 use std::ffi::c_char;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hybridrelay_bindings_common::core::{Error, Incoming, Listener, Status, StatusWatcher};
+use hybridrelay_bindings_common::core::{Error, Incoming, Listener, Status, StatusWatcher, TokenProvider};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
-use crate::boundary::{Out, run, text, wait};
+use crate::boundary::{Out, required, run, text, wait};
 use crate::error::{HR_OK, hr_code, hr_error};
 use crate::incoming::{self, Waiting, hr_incoming};
-use crate::options::{Options, hr_options};
+use crate::options::{Options, hr_options, set_token};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
 pub(crate) static LISTENERS: Table<Object> = Table::new(2, "a listener");
@@ -20,6 +20,7 @@ pub(crate) static LISTENERS: Table<Object> = Table::new(2, "a listener");
 pub(crate) struct Object {
     pub(crate) listener: Listener,
     status: Arc<Mutex<StatusWatcher>>,
+    token: Option<TokenProvider>,
 }
 
 /// A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
@@ -61,10 +62,10 @@ pub unsafe extern "C" fn hr_listener_open(
         run(error, || {
             let out = Out::new("listener", listener)?;
             let target = target(text("connection_string", connection_string, len)?);
-            let builder = Options::of(options)?.listener(Listener::builder(target))?;
-            let listener = wait(builder.open(), timeout_ms)?;
+            let options = Options::of(options)?;
+            let listener = wait(options.listener(Listener::builder(target))?.open(), timeout_ms)?;
             let status = Arc::new(Mutex::new(listener.status()));
-            out.set(hr_listener { id: LISTENERS.insert(Object { listener, status })?.0 });
+            out.set(hr_listener { id: LISTENERS.insert(Object { listener, status, token: options.token() })?.0 });
             Ok(())
         })
     }
@@ -128,6 +129,26 @@ async fn next(listener: Listener) -> Result<Waiting> {
             Some(_) => {}
             None => return Err(Failure::new(Code::END, "the listener was closed")),
         }
+    }
+}
+
+/// Replaces the token that a listener was opened with by HR_OPT_TOKEN: it is shown to the relay at once, and whenever the listener gets
+/// online again. The text is copied. May be called from any thread, also while others wait on the listener.
+///
+/// HR_INVALID_ARGUMENT for an empty text, and for a listener that was opened without HR_OPT_TOKEN. What the relay thinks of the token
+/// is told by the status.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_set_token(
+    listener: hr_listener,
+    token: *const c_char,
+    token_len: usize,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let token = required("token", token, token_len)?;
+            set_token(LISTENERS.get(Handle(listener.id))?.token, token)
+        })
     }
 }
 

@@ -31,7 +31,8 @@ pub type hr_option = u32;
 
 /// Text: the hybrid connection, instead of the connection string's EntityPath.
 pub const HR_OPT_ENTITY: hr_option = 1;
-/// Text: a ready-made shared access signature, instead of the connection string's key.
+/// Text: a ready-made shared access signature, instead of the connection string's key. Replace it before it expires with
+/// hr_listener_set_token and hr_sender_set_token.
 pub const HR_OPT_TOKEN: hr_option = 2;
 /// Text: a proxy's URL, `http://user:password@host:port` or `socks5://…`, or "none". Default: as the environment says.
 pub const HR_OPT_PROXY: hr_option = 3;
@@ -77,6 +78,8 @@ pub(crate) struct Options {
     texts: Vec<(hr_option, String)>,
     numbers: Vec<(hr_option, u64)>,
     env: Option<Env>,
+    /// Of HR_OPT_TOKEN; each listener and sender has its own.
+    token: Option<TokenProvider>,
 }
 
 /// Applies what every builder has that reaches a relay.
@@ -85,9 +88,11 @@ macro_rules! apply_reach {
         if let Some(env) = &$options.env {
             $builder = $builder.env(env.clone());
         }
+        if let Some(token) = &$options.token {
+            $builder = $builder.credential(token.clone());
+        }
         for (option, text) in &$options.texts {
             $builder = match *option {
-                HR_OPT_TOKEN => $builder.credential(TokenProvider::ready_made(text.as_str())?),
                 HR_OPT_PROXY => $builder.proxy(if text == "none" { Proxy::none() } else { Proxy::url(text)? }),
                 HR_OPT_EXTRA_CA_PEM => $builder.extra_ca_pem(text.as_bytes()),
                 HR_OPT_HEADER => match text.split_once(':') {
@@ -137,8 +142,15 @@ impl Options {
             return Ok(Self::default());
         }
         let options = OPTIONS.get(Handle(options.id))?;
-        let options = options.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut options = options.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let token = options.texts.iter().rev().find(|(option, _)| *option == HR_OPT_TOKEN);
+        options.token = token.map(|(_, token)| TokenProvider::ready_made(token.as_str())).transpose()?;
         Ok(options)
+    }
+
+    /// What the token of a listener or sender that is made with these is replaced by.
+    pub(crate) fn token(&self) -> Option<TokenProvider> {
+        self.token.clone()
     }
 
     pub(crate) fn listener(&self, mut builder: ListenerBuilder) -> Result<ListenerBuilder> {
@@ -202,6 +214,12 @@ pub(crate) fn use_env(options: hr_options, env: Env) -> Result<()> {
     let options = OPTIONS.get(Handle(options.id))?;
     options.lock().unwrap_or_else(PoisonError::into_inner).env = Some(env);
     Ok(())
+}
+
+/// Replaces a ready-made token.
+pub(crate) fn set_token(provider: Option<TokenProvider>, token: &str) -> Result<()> {
+    let without = || Failure::invalid("there is no token to replace: it was made without HR_OPT_TOKEN");
+    Ok(provider.ok_or_else(without)?.set_token(token)?)
 }
 
 fn size(number: u64) -> usize {

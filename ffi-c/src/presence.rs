@@ -13,7 +13,7 @@ use crate::boundary::{Out, copy_out, required, run, wait};
 use crate::error::{hr_code, hr_error};
 use crate::listener::{LISTENERS, hr_listener};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
-use crate::sender::{SENDERS, hr_sender};
+use crate::sender::{hr_sender, sender_of};
 
 pub(crate) static PRESENCE: Table<Arc<Presence>> = Table::new(45, "a presence");
 pub(crate) static WATCHES: Table<Arc<Mutex<PresenceWatcher>>> = Table::new(46, "a watch of a presence");
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn hr_sender_presence(
     unsafe {
         run(error, || {
             let out = Out::new("presence", presence)?;
-            out.set(insert(wait(now(SENDERS.get(Handle(sender.id))?), timeout_ms)?)?);
+            out.set(insert(wait(now(sender_of(sender)?), timeout_ms)?)?);
             Ok(())
         })
     }
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn hr_sender_presence_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let sender = SENDERS.get(Handle(sender.id))?;
+            let sender = sender_of(sender)?;
             let queue = queue_of(queue)?;
             let future = async move { now(sender).await.map(Value::Presence) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn hr_sender_wait_for_listener(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let sender = SENDERS.get(Handle(sender.id))?;
+            let sender = sender_of(sender)?;
             // The call's own limit says what has passed; this one is for those without.
             let found = wait(sender.wait_for_listener(Duration::MAX), timeout_ms)?;
             if !presence.is_null() {
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn hr_sender_wait_for_listener_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let sender = SENDERS.get(Handle(sender.id))?;
+            let sender = sender_of(sender)?;
             let queue = queue_of(queue)?;
             let future = async move { Ok(Value::Presence(sender.wait_for_listener(Duration::MAX).await?)) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn hr_sender_watch_presence(
     unsafe {
         run(error, || {
             let out = Out::new("watch", watch)?;
-            out.set(insert_watch(wait(begin(SENDERS.get(Handle(sender.id))?), timeout_ms)?)?);
+            out.set(insert_watch(wait(begin(sender_of(sender)?), timeout_ms)?)?);
             Ok(())
         })
     }
@@ -304,7 +304,7 @@ pub unsafe extern "C" fn hr_sender_watch_presence_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let sender = SENDERS.get(Handle(sender.id))?;
+            let sender = sender_of(sender)?;
             let queue = queue_of(queue)?;
             let future = async move { begin(sender).await.map(Value::PresenceWatch) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);

@@ -2,19 +2,25 @@
 
 use std::ffi::c_char;
 
-use hybridrelay_bindings_common::core::{Connect, Sender};
+use hybridrelay_bindings_common::core::{Connect, Sender, TokenProvider};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::operation;
 
-use crate::boundary::{Out, run, text, wait};
+use crate::boundary::{Out, required, run, text, wait};
 use crate::connection::{self, hr_connection};
 use crate::error::{hr_code, hr_error};
 use crate::listener::target;
-use crate::options::{Options, hr_options};
+use crate::options::{Options, hr_options, set_token};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
-pub(crate) static SENDERS: Table<Sender> = Table::new(4, "a sender");
+pub(crate) static SENDERS: Table<Object> = Table::new(4, "a sender");
+
+#[derive(Clone)]
+pub(crate) struct Object {
+    sender: Sender,
+    token: Option<TokenProvider>,
+}
 
 /// A sender: opens connections to a hybrid connection.
 #[repr(C)]
@@ -37,9 +43,33 @@ pub unsafe extern "C" fn hr_sender_new(
         run(error, || {
             let out = Out::new("sender", sender)?;
             let target = target(text("connection_string", connection_string, len)?);
-            let sender = Options::of(options)?.sender(Sender::builder(target))?.build()?;
-            out.set(hr_sender { id: SENDERS.insert(sender)?.0 });
+            let options = Options::of(options)?;
+            let sender = options.sender(Sender::builder(target))?.build()?;
+            out.set(hr_sender { id: SENDERS.insert(Object { sender, token: options.token() })?.0 });
             Ok(())
+        })
+    }
+}
+
+pub(crate) fn sender_of(sender: hr_sender) -> Result<Sender> {
+    Ok(SENDERS.get(Handle(sender.id))?.sender)
+}
+
+/// Replaces the token that a sender was made with by HR_OPT_TOKEN: what is opened and asked from now on shows the new one. The text is
+/// copied. May be called from any thread.
+///
+/// HR_INVALID_ARGUMENT for an empty text, and for a sender that was made without HR_OPT_TOKEN.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_sender_set_token(
+    sender: hr_sender,
+    token: *const c_char,
+    token_len: usize,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let token = required("token", token, token_len)?;
+            set_token(SENDERS.get(Handle(sender.id))?.token, token)
         })
     }
 }
@@ -96,7 +126,7 @@ pub unsafe extern "C" fn hr_sender_connect_submit(
 }
 
 fn connect(sender: hr_sender, path: Option<&str>, subprotocols: Option<&str>) -> Result<Connect> {
-    let mut connect = SENDERS.get(Handle(sender.id))?.connect();
+    let mut connect = sender_of(sender)?.connect();
     let (path, query) = path_and_query(path);
     if let Some(path) = path {
         connect = connect.path(path);

@@ -74,6 +74,11 @@ fn connections_are_streams_of_bytes() {
 }
 
 #[test]
+fn a_token_is_replaced_by_the_next() {
+    passes("token");
+}
+
+#[test]
 fn writing_to_what_is_gone_raises_no_signal() {
     passes("sigpipe");
 }

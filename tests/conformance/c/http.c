@@ -29,13 +29,18 @@ static void add_header(cJSON *told, const char *name, const char *value) {
   cJSON_AddStringToObject(told, name, value);
 }
 
-/* The next piece of a body, whose `read` is that of a request or of a response. */
+/* The next piece of a body or a stream. */
 static hr_completion piece_of(struct command *command, const struct object *object, size_t max) {
   hr_operation operation;
   hr_error *error = NULL;
-  hr_code code = object->kind == REQUEST
-                     ? hr_request_read_submit(object->exchange->request, max, the_queue(), TAG, &operation, &error)
-                     : hr_response_read_submit(object->response, max, the_queue(), TAG, &operation, &error);
+  hr_code code;
+  if (object->kind == REQUEST) {
+    code = hr_request_read_submit(object->exchange->request, max, the_queue(), TAG, &operation, &error);
+  } else if (object->kind == RESPONSE) {
+    code = hr_response_read_submit(object->response, max, the_queue(), TAG, &operation, &error);
+  } else {
+    code = hr_stream_read_submit(object->stream, max, the_queue(), TAG, &operation, &error);
+  }
   return AWAITED(code, operation, error);
 }
 

@@ -267,6 +267,10 @@ void do_send(struct command *command) {
     send_event(command, &object);
     return;
   }
+  if (object.kind == STREAM) {
+    write_stream(command, &object);
+    return;
+  }
   struct payload payload = payload_of(command->json);
   while (times-- > 0 && end.code == HR_OK) {
     end = sent(command, object.connection, payload.kind, payload.data, payload.len);
@@ -280,7 +284,7 @@ void do_receive(struct command *command) {
   if (!finds(command, 0, &object)) {
     return;
   }
-  if (object.kind == REQUEST || object.kind == RESPONSE) {
+  if (object.kind == REQUEST || object.kind == RESPONSE || object.kind == STREAM) {
     receive_body(command, &object);
     return;
   }
@@ -340,7 +344,11 @@ void do_shutdown(struct command *command) {
   hr_error *error = NULL;
   hr_code code;
   struct object object;
-  if (!finds(command, CONNECTION, &object)) {
+  if (!finds(command, 0, &object)) {
+    return;
+  }
+  if (object.kind == STREAM) {
+    shut_stream(command, &object);
     return;
   }
   PATIENTLY(code, hr_connection_shutdown(object.connection, A_WHILE, &error));
@@ -364,6 +372,10 @@ void do_close(struct command *command) {
     close_publisher(command, &object);
     return;
   }
+  if (object.kind == STREAM) {
+    close_stream(command, &object);
+    return;
+  }
   if (object.kind == LISTENER) {
     PATIENTLY(code, hr_listener_close(object.listener, A_WHILE, &error));
   } else if (with) {
@@ -384,6 +396,9 @@ void do_abort(struct command *command) {
     break_off(command, &object);
   } else if (object.kind == PUBLISHER) {
     hr_code code = hr_publisher_release(object.publisher, &error);
+    tell(command, code, error);
+  } else if (object.kind == STREAM) {
+    hr_code code = hr_stream_abort(object.stream, &error);
     tell(command, code, error);
   } else {
     hr_code code = hr_connection_abort(object.connection, &error);
@@ -418,6 +433,16 @@ void do_status(struct command *command) {
     cJSON_AddStringToObject(told, "status", NAMES[status]);
     cJSON_AddItemToObject(told, "code", reason ? cJSON_CreateNumber(reason) : cJSON_CreateNull());
     tell_ok(command, told);
+  }
+}
+
+/* Gives a listener that was opened with a token another one. */
+void do_token(struct command *command) {
+  hr_error *error = NULL;
+  struct object object;
+  if (finds(command, LISTENER, &object)) {
+    hr_code code = hr_listener_set_token(object.listener, text_of(command->json, "token"), HR_NTS, &error);
+    tell(command, code, error);
   }
 }
 

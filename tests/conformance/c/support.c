@@ -146,6 +146,9 @@ void release_objects(const char *name, const char *prefix) {
     case EVENTS:
       hr_events_release(released->events, NULL);
       break;
+    case STREAM:
+      hr_stream_release(released->stream, NULL);
+      break;
     }
     free(released->name);
     free(released);

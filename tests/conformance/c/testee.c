@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What this program does not do, or not yet: the library does more. */
+/* What this program does not do. */
 static const char *const LACKS[][2] = {
-    {"bytes", "this program does not read streams of bytes yet"},
     {"close-code", "the header does not tell with which code the peer has closed"},
     {"fragments", "the library decides where a message is cut"},
-    {"set-token", "the header cannot replace a token"},
 };
 
 static const struct {
@@ -24,6 +22,7 @@ static const struct {
     {"receive", do_receive},   {"echo", do_echo},     {"shutdown", do_shutdown}, {"close", do_close},     {"abort", do_abort},
     {"status", do_status},     {"fork", do_fork},     {"release", do_release},   {"vector", do_vector},   {"counters", do_counters},
     {"request", do_request},   {"respond", do_respond}, {"publish", do_publish},   {"events", do_events},   {"presence", do_presence},
+    {"bytes", do_bytes},       {"token", do_token},
 };
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))

@@ -26,7 +26,7 @@ struct command {
   pthread_cond_t ended;
 };
 
-enum kind { LISTENER = 1, CONNECTION, REQUEST, RESPONSE, PUBLISHER, EVENTS };
+enum kind { LISTENER = 1, CONNECTION, REQUEST, RESPONSE, PUBLISHER, EVENTS, STREAM };
 
 /* A request, and its answer: owed, or begun. */
 struct exchange {
@@ -45,6 +45,7 @@ struct object {
   hr_response response;
   hr_publisher publisher;
   hr_events events;
+  hr_stream stream;
   struct object *next;
 };
 
@@ -94,6 +95,13 @@ void do_release(struct command *command);
 void do_counters(struct command *command);
 void do_vector(struct command *command);
 void do_fork(struct command *command);
+void do_token(struct command *command);
+
+/* bytes.c */
+void do_bytes(struct command *command);
+void write_stream(struct command *command, const struct object *object);
+void shut_stream(struct command *command, const struct object *object);
+void close_stream(struct command *command, const struct object *object);
 
 /* http.c */
 void do_request(struct command *command);

@@ -71,7 +71,7 @@ const fn listener_quirk(scenario: &'static str, reason: &'static str) -> Quirk {
 }
 
 /// The C program, in `tests/conformance/c`.
-const C_SOURCES: [&str; 6] = ["testee.c", "streams.c", "http.c", "events.c", "process.c", "support.c"];
+const C_SOURCES: [&str; 7] = ["testee.c", "streams.c", "bytes.c", "http.c", "events.c", "process.c", "support.c"];
 
 /// Where the programs are that were built.
 #[derive(Debug)]
