@@ -223,7 +223,8 @@ typedef struct hr_body_writer {
 } hr_body_writer;
 
 /**
- * A sender that waits, or a request. The call that accepts, takes or rejects it uses it up.
+ * A sender that waits, or a request. The call that accepts, takes or rejects it uses it up; one that was a mistake, which
+ * HR_INVALID_ARGUMENT and HR_INVALID_HANDLE tell, leaves it as it is.
  */
 typedef struct hr_incoming {
   /**
@@ -1962,8 +1963,9 @@ hr_code hr_incoming_header_at(struct hr_incoming incoming,
 /**
  * Accepts a sender: dials to it. `subprotocol` is one that it offers, or NULL for the first of the listener's options that it does.
  *
- * The handle is used up by success and by failure. A call that times out leaves both: the dial goes on, and the next call on the same handle
- * gets the connection; releasing the handle gives the sender up.
+ * The handle is used up by success, and by a dial that fails. A call that times out leaves both: the dial goes on, and the next call on the
+ * same handle gets the connection; releasing the handle gives the sender up. HR_INVALID_ARGUMENT of a request and for a sub-protocol that
+ * cannot be one; the handle stays and can be taken, accepted or rejected as if the call had not been made.
  */
 hr_code hr_incoming_accept(struct hr_incoming incoming,
                            const char *subprotocol,
@@ -1985,6 +1987,9 @@ hr_code hr_incoming_accept_submit(struct hr_incoming incoming,
 
 /**
  * Refuses a sender, or answers a request, with a status from 200 to 999 and a reason. A sender sees them in its error.
+ *
+ * The handle is used up, also if the call fails or times out: a sender is refused with 503 then, a request gets 500. HR_INVALID_ARGUMENT for
+ * another status, and for a sender that is being accepted; the handle stays.
  */
 hr_code hr_incoming_reject(struct hr_incoming incoming,
                            uint16_t status,

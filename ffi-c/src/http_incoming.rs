@@ -384,8 +384,7 @@ fn take(responder: hr_responder) -> Result<Responder> {
 /// The head of an answer.
 pub(crate) fn response_of(status: u16, reason: Option<&str>, headers: HeaderMap) -> Result<Response<()>> {
     let usable = StatusCode::from_u16(status).ok().filter(|status| !status.is_informational());
-    let unusable =
-        || Failure::invalid(format!("a request can be answered with a status from 200 to 999, not {status}"));
+    let unusable = || Failure::invalid(format!("a sender can be answered with a status from 200 to 999, not {status}"));
     let mut response = Response::new(());
     *response.status_mut() = usable.ok_or_else(unusable)?;
     *response.headers_mut() = headers;

@@ -26,7 +26,8 @@ pub(crate) enum Waiting {
     Request(IncomingRequest),
 }
 
-/// A sender that waits, or a request. The call that accepts, takes or rejects it uses it up.
+/// A sender that waits, or a request. The call that accepts, takes or rejects it uses it up; one that was a mistake, which
+/// HR_INVALID_ARGUMENT and HR_INVALID_HANDLE tell, leaves it as it is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct hr_incoming {
@@ -64,16 +65,20 @@ pub(crate) fn insert(waiting: Waiting) -> Result<hr_incoming> {
     Ok(hr_incoming { id: INCOMING.insert(waiting)?.0 })
 }
 
-/// A request, taken for good. Anything else stays where it is.
-pub(crate) fn take_request(incoming: hr_incoming) -> Result<IncomingRequest> {
+/// What `choose` takes out is used up; what it gives back stays where it is.
+fn take_as<T>(incoming: hr_incoming, choose: impl FnOnce(Waiting) -> (Option<Waiting>, Result<T>)) -> Result<T> {
     let handle = Handle(incoming.id);
-    let taken = INCOMING.change(handle, |waiting| match waiting {
-        Waiting::Request(request) => (None, Ok(request)),
-        other => (Some(other), Err(Failure::invalid("the incoming is no request: accept it with hr_incoming_accept"))),
-    })??;
+    let taken = INCOMING.change(handle, choose)??;
     // Only the handle is left.
     let _ = INCOMING.take(handle);
     Ok(taken)
+}
+
+pub(crate) fn take_request(incoming: hr_incoming) -> Result<IncomingRequest> {
+    take_as(incoming, |waiting| match waiting {
+        Waiting::Request(request) => (None, Ok(request)),
+        other => (Some(other), Err(Failure::invalid("the incoming is no request: accept it with hr_incoming_accept"))),
+    })
 }
 
 pub(crate) fn unknown_field(field: hr_incoming_field) -> Failure {
@@ -192,8 +197,9 @@ pub unsafe extern "C" fn hr_incoming_header_at(
 
 /// Accepts a sender: dials to it. `subprotocol` is one that it offers, or NULL for the first of the listener's options that it does.
 ///
-/// The handle is used up by success and by failure. A call that times out leaves both: the dial goes on, and the next call on the same handle
-/// gets the connection; releasing the handle gives the sender up.
+/// The handle is used up by success, and by a dial that fails. A call that times out leaves both: the dial goes on, and the next call on the
+/// same handle gets the connection; releasing the handle gives the sender up. HR_INVALID_ARGUMENT of a request and for a sub-protocol that
+/// cannot be one; the handle stays and can be taken, accepted or rejected as if the call had not been made.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_accept(
     incoming: hr_incoming,
@@ -238,6 +244,9 @@ pub unsafe extern "C" fn hr_incoming_accept_submit(
 
 /// Begins to accept a sender, or goes on with it.
 fn join(incoming: hr_incoming, subprotocol: Option<&str>) -> Result<Background<Connection>> {
+    if let Some(name) = subprotocol.filter(|name| !is_token(name)) {
+        return Err(Failure::invalid(format!("{name:?} cannot be a sub-protocol: it is one word of ASCII")));
+    }
     INCOMING.change(Handle(incoming.id), |waiting| match waiting {
         Waiting::Connect(connect) => {
             let joining = Background::start(accept(connect, subprotocol.map(str::to_owned)));
@@ -249,6 +258,12 @@ fn join(incoming: hr_incoming, subprotocol: Option<&str>) -> Result<Background<C
             (Some(request), Err(Failure::invalid(text)))
         }
     })?
+}
+
+/// Whether it can stand in a list of sub-protocols (RFC 9110 5.6.2).
+fn is_token(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_part)
 }
 
 async fn accept(connect: IncomingConnect, subprotocol: Option<String>) -> Result<Connection> {
@@ -264,6 +279,9 @@ fn joined_of(incoming: hr_incoming, joined: Result<Connection>) -> Result<Connec
 }
 
 /// Refuses a sender, or answers a request, with a status from 200 to 999 and a reason. A sender sees them in its error.
+///
+/// The handle is used up, also if the call fails or times out: a sender is refused with 503 then, a request gets 500. HR_INVALID_ARGUMENT for
+/// another status, and for a sender that is being accepted; the handle stays.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_incoming_reject(
     incoming: hr_incoming,
@@ -276,13 +294,15 @@ pub unsafe extern "C" fn hr_incoming_reject(
     unsafe {
         run(error, || {
             let reason = text("reason", reason, reason_len)?;
-            match INCOMING.take(Handle(incoming.id))? {
+            let answer = response_of(status, reason, HeaderMap::new())?;
+            let rejected = take_as(incoming, |waiting| match waiting {
+                Waiting::Joining(_) => (Some(waiting), Err(being_accepted())),
+                waiting => (None, Ok(waiting)),
+            })?;
+            match rejected {
+                Waiting::Request(request) => wait(request.into_parts().1.send(answer), timeout_ms),
                 Waiting::Connect(connect) => wait(connect.reject(status, reason.unwrap_or_default()), timeout_ms),
-                Waiting::Request(request) => {
-                    let answer = response_of(status, reason, HeaderMap::new())?;
-                    wait(request.into_parts().1.send(answer), timeout_ms)
-                }
-                Waiting::Joining(_) => Err(Failure::invalid("the sender was being accepted: it is given up instead")),
+                Waiting::Joining(_) => Err(being_accepted()),
             }
         })
     }

@@ -13,6 +13,7 @@ static void a_request_and_its_response_have_everything(void) {
   hr_request request;
   hr_responder responder;
   hr_connection connection;
+  hr_queue queue;
   hr_kind kind;
   hr_body_writer body;
   char name[64], value[256];
@@ -36,6 +37,10 @@ static void a_request_and_its_response_have_everything(void) {
   OK(hr_incoming_kind(incoming, &kind, &error));
   CHECK(kind == HR_INCOMING_REQUEST);
   WANT(HR_INVALID_ARGUMENT, hr_incoming_accept(incoming, NULL, 0, LONG, &connection, &error));
+  OK(hr_queue_new(&queue, &error));
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_accept_submit(incoming, NULL, 0, queue, 1, NULL, &error));
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_reject(incoming, 100, NULL, 0, LONG, &error));
+  OK(hr_queue_release(queue, &error));
   OK(hr_incoming_get(incoming, HR_INCOMING_METHOD, value, sizeof value, NULL, &error));
   CHECK(strcmp(value, "PUT") == 0);
   OK(hr_incoming_get(incoming, HR_INCOMING_MOUNT, value, sizeof value, NULL, &error));

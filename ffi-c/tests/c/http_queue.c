@@ -178,6 +178,7 @@ int main(void) {
     } else {
       CHECK(end.code == HR_CANCELLED);
       WANT(HR_INVALID_ARGUMENT, hr_incoming_get(incoming, HR_INCOMING_PATH, path, sizeof path, NULL, &error));
+      WANT(HR_INVALID_ARGUMENT, hr_incoming_reject(incoming, 403, NULL, 0, LONG, &error));
       OK(hr_incoming_accept(incoming, NULL, 0, LONG, &ours, &error));
     }
     hr_error_free(end.error);

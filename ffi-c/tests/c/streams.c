@@ -44,6 +44,8 @@ int main(void) {
   hr_options options;
   hr_listener listener;
   hr_incoming incoming;
+  hr_request request;
+  hr_responder responder;
   hr_connection connection;
   hr_message message;
   hr_status status;
@@ -76,6 +78,12 @@ int main(void) {
   OK(hr_incoming_header(incoming, "sec-websocket-version", HR_NTS, buffer, sizeof buffer, NULL, &error));
   CHECK(strcmp(buffer, "13") == 0);
   WANT(HR_END, hr_incoming_header(incoming, "x-none", HR_NTS, buffer, sizeof buffer, NULL, &error));
+  /* A mistake leaves it as it is. */
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_accept(incoming, "chat v2", HR_NTS, LONG, &connection, &error));
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_accept(incoming, "", HR_NTS, LONG, &connection, &error));
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_accept(incoming, NULL, 0, LONG, NULL, &error));
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_reject(incoming, 1000, NULL, 0, LONG, &error));
+  WANT(HR_INVALID_ARGUMENT, hr_incoming_into_request(incoming, &request, &responder, &error));
   OK(hr_incoming_accept(incoming, NULL, 0, LONG, &connection, &error));
   WANT(HR_INVALID_HANDLE, hr_incoming_accept(incoming, NULL, 0, LONG, &connection, &error));
   receives(connection, "gr\xc3\xbc\xc3\x9f" "e");
