@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::background::Background;
 use crate::errors::{Failure, Result};
 use crate::lock;
+use crate::returns::{Returns, Taken};
 use crate::turns::Turns;
 
 /// The SDK's vocabulary of HTTP.
@@ -17,7 +18,11 @@ pub use http::uri::PathAndQuery;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request, response};
 
 /// A body that comes, for a host that takes it piece by piece. What is not taken slows its writer down.
-pub struct BodyReader(Turns<Reading>);
+pub struct BodyReader {
+    reading: Turns<Reading>,
+    /// What was read, and not for the host.
+    returns: Returns<Bytes>,
+}
 
 struct Reading {
     body: Body,
@@ -30,7 +35,8 @@ struct Reading {
 impl BodyReader {
     /// Reads a body.
     pub fn new(body: Body) -> Self {
-        Self(Turns::new(Reading { body, rest: Bytes::new(), end: None }))
+        let reading = Turns::new(Reading { body, rest: Bytes::new(), end: None });
+        Self { reading, returns: Returns::default() }
     }
 
     /// The next bytes, at least one and at most `max`; `None` at the end. Cancel-safe.
@@ -38,32 +44,32 @@ impl BodyReader {
     /// # Errors
     ///
     /// Why the body broke off, the same each time; `CLOSED` behind [`end`](Self::end).
-    pub async fn next(&self, max: usize) -> Result<Option<Bytes>> {
-        self.0
-            .run(async {
-                let mut reading = self.0.turn().await;
-                if reading.rest.is_empty() {
-                    if let Some(end) = &reading.end {
-                        return end.clone().map(|()| None).map_err(Failure::Core);
-                    }
-                    match reading.body.chunk().await {
-                        Ok(Some(chunk)) => reading.rest = chunk,
-                        Ok(None) => reading.end = Some(Ok(())),
-                        Err(error) => reading.end = Some(Err(error)),
-                    }
-                    if let Some(end) = &reading.end {
-                        return end.clone().map(|()| None).map_err(Failure::Core);
-                    }
+    pub async fn next(&self, max: usize) -> Result<Option<Taken<Bytes>>> {
+        let more = async {
+            let mut reading = self.reading.turn().await;
+            if reading.rest.is_empty() {
+                if let Some(end) = &reading.end {
+                    return end.clone().map(|()| None).map_err(Failure::Core);
                 }
-                let len = reading.rest.len().min(max);
-                Ok(Some(reading.rest.split_to(len)))
-            })
-            .await
+                match reading.body.chunk().await {
+                    Ok(Some(chunk)) => reading.rest = chunk,
+                    Ok(None) => reading.end = Some(Ok(())),
+                    Err(error) => reading.end = Some(Err(error)),
+                }
+                if let Some(end) = &reading.end {
+                    return end.clone().map(|()| None).map_err(Failure::Core);
+                }
+            }
+            let len = reading.rest.len().min(max);
+            Ok(Some(reading.rest.split_to(len)))
+        };
+        let taken = self.reading.run(self.returns.next(more)).await?;
+        Ok(taken.map(|taken| taken.at_most(max)))
     }
 
     /// Reads no more: whoever waits fails.
     pub fn end(&self) {
-        self.0.end();
+        self.reading.end();
     }
 }
 

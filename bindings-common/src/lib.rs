@@ -12,6 +12,7 @@
 //! - [`forwarding`]: a forwarder in the background, and what fails in it.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
 //! - [`turns`]: what one caller uses at a time.
+//! - [`returns`]: what comes one after the other, of which nothing is lost on the way to the host.
 //! - [`errors`]: the one table of codes, names and texts.
 //!
 //! Nothing here knows a language, and nothing in a language knows tokio.
@@ -28,6 +29,7 @@ pub mod operation;
 pub mod process;
 pub mod pump;
 pub mod queue;
+pub mod returns;
 pub mod runtime;
 mod signal;
 pub mod stream;

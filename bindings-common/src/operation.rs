@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::oneshot;
@@ -20,17 +20,39 @@ pub struct OperationId(pub u64);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-type UnderWay = BTreeMap<OperationId, Entry>;
+/// The operations under way.
+#[derive(Default)]
+struct UnderWay {
+    entries: Mutex<BTreeMap<OperationId, Entry>>,
+    /// One has ended that nobody wants to hear of.
+    ended: Condvar,
+}
 
 struct Entry {
+    /// Where it ends.
+    queue: usize,
     /// Dropping it cancels.
     cancel: Option<oneshot::Sender<()>>,
     /// Nobody wants to know what it comes to.
     abandoned: bool,
 }
 
-/// The operations under way.
-static UNDER_WAY: PerProcess<Mutex<UnderWay>> = PerProcess::new();
+static UNDER_WAY: PerProcess<UnderWay> = PerProcess::new();
+
+fn entries() -> MutexGuard<'static, BTreeMap<OperationId, Entry>> {
+    lock(&UNDER_WAY.get().0.entries)
+}
+
+/// Belongs to the task of an operation: whatever becomes of that, the operation is not under way behind it.
+struct Running(OperationId);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if entries().remove(&self.0).is_some() {
+            UNDER_WAY.get().0.ended.notify_all();
+        }
+    }
+}
 
 /// Runs `future`, and puts its end into the queue with `tag`. A panic in it ends it with `INTERNAL`.
 ///
@@ -47,9 +69,14 @@ pub fn submit<V: Send + 'static>(
     let runtime = runtime::handle()?;
     let id = OperationId(NEXT.fetch_add(1, Ordering::Relaxed));
     let (cancel, cancelled) = oneshot::channel();
-    lock(UNDER_WAY.get().0).insert(id, Entry { cancel: Some(cancel), abandoned: false });
-    let queue = queue.clone();
+    {
+        let mut under_way = entries();
+        let abandoned = queue.is_abandoned();
+        under_way.insert(id, Entry { queue: queue.id(), cancel: (!abandoned).then_some(cancel), abandoned });
+    }
+    let (queue, running) = (queue.clone(), Running(id));
     runtime.spawn(async move {
+        let running = running;
         let result = tokio::select! {
             biased;
             // What has ended has ended: it is delivered, although it was cancelled as well.
@@ -58,14 +85,18 @@ pub fn submit<V: Send + 'static>(
         };
         let refused = {
             // Both under the lock, so that whoever abandons finds it in one place or the other.
-            let mut under_way = lock(UNDER_WAY.get().0);
-            match under_way.remove(&id) {
-                Some(Entry { abandoned: true, .. }) => Some(Completion { tag, operation: id, result }),
-                _ => queue.push(Completion { tag, operation: id, result }),
+            let mut under_way = entries();
+            let completion = Completion { tag, operation: id, result };
+            if under_way.get(&id).is_some_and(|entry| entry.abandoned) {
+                Some(completion)
+            } else {
+                under_way.remove(&id);
+                queue.push(completion)
             }
         };
         // Outside of the lock: it may hold the last reference to a connection.
         drop(refused);
+        drop(running);
     });
     Ok(id)
 }
@@ -105,7 +136,7 @@ pub fn begin<V: Send + 'static>(
 /// Cancels an operation. Its end arrives in its queue all the same, as `CANCELLED` or as what it had come to already. Cancelling one
 /// that has ended does nothing.
 pub fn cancel(id: OperationId) {
-    let cancel = lock(UNDER_WAY.get().0).get_mut(&id).and_then(|entry| entry.cancel.take());
+    let cancel = entries().get_mut(&id).and_then(|entry| entry.cancel.take());
     // Outside of the lock.
     drop(cancel);
 }
@@ -114,7 +145,7 @@ pub fn cancel(id: OperationId) {
 /// queue. What must not be lost is a value that goes back where it came from when it is dropped.
 pub fn abandon<V>(queue: &Queue<V>, id: OperationId) {
     let (cancel, arrived) = {
-        let mut under_way = lock(UNDER_WAY.get().0);
+        let mut under_way = entries();
         match under_way.get_mut(&id) {
             Some(entry) => {
                 entry.abandoned = true;
@@ -127,9 +158,29 @@ pub fn abandon<V>(queue: &Queue<V>, id: OperationId) {
     drop((cancel, arrived));
 }
 
+/// Abandons a queue and every operation that would end in it, and waits until none is under way. Whoever waits for the queue gets `CLOSED`;
+/// what has arrived, and what operations come to all the same, is dropped as by [`abandon`]. An operation that is submitted later is
+/// cancelled at once.
+pub fn abandon_all<V>(queue: &Queue<V>) {
+    let (cancels, arrived) = {
+        let mut under_way = entries();
+        let entries = under_way.values_mut().filter(|entry| entry.queue == queue.id());
+        let cancel = |entry: &mut Entry| {
+            entry.abandoned = true;
+            entry.cancel.take()
+        };
+        (entries.filter_map(cancel).collect::<Vec<_>>(), queue.abandon())
+    };
+    // Outside of the lock.
+    drop((cancels, arrived));
+    let is_under_way = |entries: &mut BTreeMap<_, Entry>| entries.values().any(|entry| entry.queue == queue.id());
+    let ended = UNDER_WAY.get().0.ended.wait_while(entries(), is_under_way);
+    drop(ended.unwrap_or_else(PoisonError::into_inner));
+}
+
 /// How many operations are under way.
 pub fn under_way() -> usize {
-    lock(UNDER_WAY.get().0).len()
+    entries().len()
 }
 
 #[cfg(test)]
@@ -207,6 +258,32 @@ mod tests {
         assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("abandoned").code(), Code::WOULD_BLOCK);
     }
 
+    #[test]
+    fn what_would_end_in_an_abandoned_queue_is_cancelled_and_nothing_else() {
+        let (queue, other) = (Queue::new().expect("descriptors"), Queue::new().expect("descriptors"));
+        let value = std::sync::Arc::new(());
+        let hangs = |held: std::sync::Arc<()>| async move {
+            std::future::pending::<()>().await;
+            Ok(held)
+        };
+        submit(&queue, 1, std::future::ready(Ok(value.clone()))).expect("a runtime");
+        submit(&queue, 2, hangs(value.clone())).expect("a runtime");
+        let elsewhere = submit(&other, 3, hangs(value.clone())).expect("a runtime");
+        let waiting = std::thread::spawn({
+            let queue = queue.clone();
+            move || while queue.next(None).is_ok() {}
+        });
+        abandon_all(&queue);
+        waiting.join().expect("no panic");
+        submit(&queue, 4, hangs(value.clone())).expect("a runtime");
+        abandon_all(&queue);
+        assert_eq!(std::sync::Arc::strong_count(&value), 2, "the other one's is alive");
+        assert_eq!(queue.next(None).expect_err("closed").code(), Code::of(ErrorKind::Closed));
+        assert_eq!(other.next(Some(Duration::ZERO)).expect_err("it goes on").code(), Code::WOULD_BLOCK);
+        cancel(elsewhere);
+        assert_eq!(other.next(LONG).expect("an end").tag, 3);
+    }
+
     #[cfg(unix)]
     #[test]
     fn the_descriptor_is_readable_while_something_waits() {
@@ -239,7 +316,7 @@ mod tests {
         assert_eq!(waiting.join().expect("no panic").expect_err("closed").code(), Code::of(ErrorKind::Closed));
         let value = std::sync::Arc::new(());
         let id = submit(&queue, 1, std::future::ready(Ok(value.clone()))).expect("a runtime");
-        while lock(UNDER_WAY.get().0).contains_key(&id) {
+        while entries().contains_key(&id) {
             std::thread::yield_now();
         }
         drop(queue);

@@ -36,6 +36,7 @@ struct Shared<V> {
 struct State<V> {
     waiting: VecDeque<Completion<V>>,
     closed: bool,
+    abandoned: bool,
 }
 
 impl<V> Queue<V> {
@@ -49,7 +50,7 @@ impl<V> Queue<V> {
             let message = format!("the system gives no descriptors for a queue: {error}");
             Failure::Core(Error::new(ErrorKind::Internal, message).with_source(error))
         })?;
-        let state = State { waiting: VecDeque::new(), closed: false };
+        let state = State { waiting: VecDeque::new(), closed: false, abandoned: false };
         Ok(Self(Arc::new(Shared { state: Mutex::new(state), arrived: Condvar::new(), signal })))
     }
 
@@ -131,6 +132,24 @@ impl<V> Queue<V> {
             self.0.signal.lower();
         }
         completion
+    }
+
+    /// Closes it for good: gives back what has arrived.
+    pub(crate) fn abandon(&self) -> VecDeque<Completion<V>> {
+        self.close();
+        let mut state = lock(&self.0.state);
+        state.abandoned = true;
+        std::mem::take(&mut state.waiting)
+    }
+
+    /// Whether nobody hears of what ends in it.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        lock(&self.0.state).abandoned
+    }
+
+    /// Tells queues apart for as long as this one is there.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// A descriptor that is readable while something waits. It belongs to the queue: only look at it.

@@ -7,32 +7,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use hybridrelay::{ByteStream, Connection};
+use hybridrelay::{ByteStream, Connection, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use crate::errors::{Failure, Result};
 use crate::pump::to_core;
+use crate::returns::{Came, Returns, Taken};
 use crate::turns::Turns;
 
 /// A byte stream: one call reads while another writes.
 pub struct Stream {
     connection: Connection,
     reader: Turns<ReadHalf<ByteStream>>,
+    /// What was read, and not for the host.
+    returns: Returns<Bytes>,
     writer: Turns<WriteHalf<ByteStream>>,
     /// Our direction has ended in good order.
     shut: AtomicBool,
 }
 
 impl Stream {
-    /// Turns a connection into bytes, once.
+    /// Turns a connection into bytes, once. Those of the messages that `received` tells come first.
     ///
     /// # Errors
     ///
     /// `STREAM_IN_USE` if it was converted before.
-    pub fn new(connection: Connection) -> Result<Self> {
+    pub fn new(connection: Connection, received: &Returns<Message>) -> Result<Self> {
         let (reader, writer) = tokio::io::split(connection.clone().into_stream()?);
         let (reader, writer) = (Turns::new(reader), Turns::new(writer));
-        Ok(Self { connection, reader, writer, shut: AtomicBool::new(false) })
+        let first = received.left().into_iter().map(Message::into_bytes).filter(|bytes| !bytes.is_empty());
+        Ok(Self { connection, reader, returns: Returns::new(first), writer, shut: AtomicBool::new(false) })
     }
 
     /// Reads what has come, as far as it fits; 0 once the peer has closed its direction. Cancel-safe.
@@ -41,7 +45,20 @@ impl Stream {
     ///
     /// `CONNECTION_LOST` after an abort, `CLOSED` behind [`close`](Self::close) and [`end`](Self::end).
     pub async fn read(&self, mut buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
-        let reading = async { self.reader.turn().await.read_buf(&mut buffer).await.map_err(failed) };
+        let reading = async {
+            let turn = self.returns.turn().await;
+            let max = buffer.len();
+            let more = async { self.reader.turn().await.read_buf(&mut buffer).await.map_err(failed) };
+            let came = self.returns.first_or(&turn, more).await;
+            match came {
+                Came::More(read) => read,
+                Came::Back(taken) => {
+                    let bytes = taken.at_most(max).keep();
+                    buffer.put_slice(&bytes);
+                    Ok(bytes.len())
+                }
+            }
+        };
         self.reader.run(reading).await
     }
 
@@ -51,8 +68,8 @@ impl Stream {
     /// # Errors
     ///
     /// As [`read`](Self::read).
-    pub async fn next(&self, max: usize) -> Result<Option<Bytes>> {
-        let reading = async {
+    pub async fn next(&self, max: usize) -> Result<Option<Taken<Bytes>>> {
+        let more = async {
             let mut reader = self.reader.turn().await;
             poll_fn(|cx| {
                 let mut buffer = BytesMut::with_capacity(max).limit(max);
@@ -67,7 +84,8 @@ impl Stream {
             })
             .await
         };
-        self.reader.run(reading).await
+        let taken = self.reader.run(self.returns.next(more)).await?;
+        Ok(taken.map(|taken| taken.at_most(max)))
     }
 
     /// Writes what the connection takes, at least one byte and at most 64 KiB; as fast as the peer reads. Cancel-safe: a cancelled call

@@ -2468,8 +2468,12 @@ int32_t hr_queue_fd(struct hr_queue queue);
 void hr_operation_cancel(struct hr_operation operation);
 
 /**
- * Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, what waits in it is released, and so is what operations bring
- * later. They go on: cancel those before whose results must not be lost, such as an accept.
+ * Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, and every operation that would end in it is cancelled, since nobody can
+ * hear of its end. When the call returns none is under way any more.
+ *
+ * What has come for them and was not taken from the queue goes back: senders and requests to their listener, messages, bytes and events to
+ * what they were received from, in their order; the next call gets them. Objects that an operation has opened, such as a connection, are
+ * released.
  */
 hr_code hr_queue_release(struct hr_queue queue,
                          struct hr_error **error);

@@ -2,18 +2,26 @@
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hybridrelay_bindings_common::core::{Connection, Message};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::returns::{Returns, Taken};
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
 use crate::boundary::{Out, bytes, copy_out, run, text, wait};
 use crate::error::{hr_code, hr_error};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
-pub(crate) static CONNECTIONS: Table<Connection> = Table::new(5, "a connection");
+pub(crate) static CONNECTIONS: Table<Object> = Table::new(5, "a connection");
+
+#[derive(Clone)]
+pub(crate) struct Object {
+    pub(crate) connection: Connection,
+    pub(crate) received: Arc<Returns<Message>>,
+}
 
 /// A stream of messages to the other program. One thread may receive while another sends.
 #[repr(C)]
@@ -72,7 +80,17 @@ pub unsafe extern "C" fn hr_message_free(message: *mut hr_message) {
 }
 
 pub(crate) fn insert(connection: Connection) -> Result<hr_connection> {
-    Ok(hr_connection { id: CONNECTIONS.insert(connection)?.0 })
+    Ok(hr_connection { id: CONNECTIONS.insert(Object { connection, received: Arc::default() })?.0 })
+}
+
+fn get(connection: hr_connection) -> Result<Connection> {
+    Ok(CONNECTIONS.get(Handle(connection.id))?.connection)
+}
+
+/// The next message. Cancel-safe.
+async fn next(object: Object) -> Result<Taken<Message>> {
+    let more = async { Ok(object.connection.receive().await?) };
+    object.received.next(more).await?.ok_or_else(end)
 }
 
 /// Sends a message: `kind` is HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. Returns when the connection has taken it over,
@@ -88,7 +106,7 @@ pub unsafe extern "C" fn hr_connection_send(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let connection = CONNECTIONS.get(Handle(connection.id))?;
+            let connection = get(connection)?;
             wait(connection.send(message(kind, bytes("data", data, len)?)?), timeout_ms)
         })
     }
@@ -108,7 +126,7 @@ pub unsafe extern "C" fn hr_connection_send_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let connection = CONNECTIONS.get(Handle(connection.id))?;
+            let connection = get(connection)?;
             let message = message(kind, bytes("data", data, len)?)?;
             let queue = queue_of(queue)?;
             let future = async move { Ok(connection.send(message).await.map(|()| Value::None)?) };
@@ -140,9 +158,8 @@ pub unsafe extern "C" fn hr_connection_receive(
     unsafe {
         run(error, || {
             let out = Out::new("message", message)?;
-            let connection = CONNECTIONS.get(Handle(connection.id))?;
-            let received = wait(connection.receive(), timeout_ms)?.ok_or_else(end)?;
-            out.set(hr_message::new(received));
+            let object = CONNECTIONS.get(Handle(connection.id))?;
+            out.set(hr_message::new(wait(next(object), timeout_ms)?.keep()));
             Ok(())
         })
     }
@@ -159,9 +176,9 @@ pub unsafe extern "C" fn hr_connection_receive_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let connection = CONNECTIONS.get(Handle(connection.id))?;
+            let object = CONNECTIONS.get(Handle(connection.id))?;
             let queue = queue_of(queue)?;
-            let future = async move { connection.receive().await?.ok_or_else(end).map(Value::Message) };
+            let future = async move { next(object).await.map(Value::Message) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })
@@ -179,7 +196,7 @@ pub unsafe extern "C" fn hr_connection_flush(
     timeout_ms: u32,
     error: *mut *mut hr_error,
 ) -> hr_code {
-    unsafe { run(error, || wait(CONNECTIONS.get(Handle(connection.id))?.flush(), timeout_ms)) }
+    unsafe { run(error, || wait(get(connection)?.flush(), timeout_ms)) }
 }
 
 /// Closes our direction behind what was sent. The peer sees the end, and may go on sending.
@@ -189,7 +206,7 @@ pub unsafe extern "C" fn hr_connection_shutdown(
     timeout_ms: u32,
     error: *mut *mut hr_error,
 ) -> hr_code {
-    unsafe { run(error, || wait(CONNECTIONS.get(Handle(connection.id))?.shutdown(), timeout_ms)) }
+    unsafe { run(error, || wait(get(connection)?.shutdown(), timeout_ms)) }
 }
 
 /// Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
@@ -200,7 +217,7 @@ pub unsafe extern "C" fn hr_connection_close(
     timeout_ms: u32,
     error: *mut *mut hr_error,
 ) -> hr_code {
-    unsafe { run(error, || wait(CONNECTIONS.get(Handle(connection.id))?.close(), timeout_ms)) }
+    unsafe { run(error, || wait(get(connection)?.close(), timeout_ms)) }
 }
 
 /// The same for a queue.
@@ -214,7 +231,7 @@ pub unsafe extern "C" fn hr_connection_close_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let connection = CONNECTIONS.get(Handle(connection.id))?;
+            let connection = get(connection)?;
             let queue = queue_of(queue)?;
             let future = async move { Ok(connection.close().await.map(|()| Value::None)?) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
@@ -236,7 +253,7 @@ pub unsafe extern "C" fn hr_connection_close_with(
     unsafe {
         run(error, || {
             let reason = text("reason", reason, reason_len)?.unwrap_or_default();
-            wait(CONNECTIONS.get(Handle(connection.id))?.close_with(code, reason), timeout_ms)
+            wait(get(connection)?.close_with(code, reason), timeout_ms)
         })
     }
 }
@@ -246,7 +263,7 @@ pub unsafe extern "C" fn hr_connection_close_with(
 pub unsafe extern "C" fn hr_connection_abort(connection: hr_connection, error: *mut *mut hr_error) -> hr_code {
     unsafe {
         run(error, || {
-            CONNECTIONS.get(Handle(connection.id))?.abort();
+            get(connection)?.abort();
             Ok(())
         })
     }
@@ -263,7 +280,7 @@ pub unsafe extern "C" fn hr_connection_subprotocol(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let connection = CONNECTIONS.get(Handle(connection.id))?;
+            let connection = get(connection)?;
             copy_out(connection.subprotocol().unwrap_or_default(), buffer, capacity, len)
         })
     }

@@ -1,10 +1,12 @@
 //! Events: publishers, and listeners that hear all of them.
 
 use std::ffi::c_char;
+use std::sync::Arc;
 
 use hybridrelay_bindings_common::core::{Event, EventOrigin, Events, Message, Publisher, PublisherBuilder};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::returns::{Returns, Taken};
 use hybridrelay_bindings_common::{Code, Failure, call, operation};
 
 use crate::boundary::{Out, bytes, copy_out, required, run, text, wait};
@@ -16,8 +18,14 @@ use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 use crate::sender::{hr_sender, path_and_query, sender_of};
 
 pub(crate) static PUBLISHERS: Table<Publisher> = Table::new(42, "a publisher");
-pub(crate) static EVENTS: Table<Events> = Table::new(43, "the events of a listener");
+pub(crate) static EVENTS: Table<Heard> = Table::new(43, "the events of a listener");
 pub(crate) static EVENT: Table<Event> = Table::new(44, "an event");
+
+#[derive(Clone)]
+pub(crate) struct Heard {
+    events: Events,
+    returns: Arc<Returns<Event>>,
+}
 
 /// A connection on which this side only speaks. Threads may publish at once.
 #[repr(C)]
@@ -278,7 +286,7 @@ pub unsafe extern "C" fn hr_listener_events(
             let listener = LISTENERS.get(Handle(listener.id))?.listener;
             // It starts a task at once.
             let events = call::within(|| listener.events())?;
-            out.set(hr_events { id: EVENTS.insert(events)?.0 });
+            out.set(hr_events { id: EVENTS.insert(Heard { events, returns: Arc::default() })?.0 });
             Ok(())
         })
     }
@@ -295,7 +303,7 @@ pub unsafe extern "C" fn hr_events_next(
     unsafe {
         run(error, || {
             let out = Out::new("event", event)?;
-            out.set(insert_event(wait(next(EVENTS.get(Handle(events.id))?), timeout_ms)?)?);
+            out.set(insert_event(wait(next(EVENTS.get(Handle(events.id))?), timeout_ms)?.keep())?);
             Ok(())
         })
     }
@@ -322,8 +330,10 @@ pub unsafe extern "C" fn hr_events_next_submit(
 }
 
 /// Cancel-safe.
-async fn next(events: Events) -> Result<Event> {
-    events.next().await?.ok_or_else(|| Failure::new(Code::END, "the listener was closed"))
+/// Cancel-safe.
+async fn next(heard: Heard) -> Result<Taken<Event>> {
+    let more = async { Ok(heard.events.next().await?) };
+    heard.returns.next(more).await?.ok_or_else(|| Failure::new(Code::END, "the listener was closed"))
 }
 
 pub(crate) fn insert_event(event: Event) -> Result<hr_event> {

@@ -181,7 +181,7 @@ pub(crate) unsafe fn read_into(
     let out = Out::new("len", len)?;
     // SAFETY: as the caller says.
     let room = unsafe { room(buffer, capacity) }?;
-    let bytes = wait(body.next(room.len()), timeout_ms)?.ok_or_else(end)?;
+    let bytes = wait(body.next(room.len()), timeout_ms)?.ok_or_else(end)?.keep();
     // SAFETY: as the caller says, and not more than there is room.
     unsafe {
         buffer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());

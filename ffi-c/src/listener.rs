@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hybridrelay_bindings_common::core::{Error, Incoming, Listener, Status, StatusWatcher, TokenProvider};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::returns::{Returns, Taken};
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
 use crate::boundary::{Out, required, run, text, wait};
@@ -21,6 +22,8 @@ pub(crate) struct Object {
     pub(crate) listener: Listener,
     status: Arc<Mutex<StatusWatcher>>,
     token: Option<TokenProvider>,
+    /// What has come, and not for the program.
+    accepted: Arc<Returns<Waiting>>,
 }
 
 /// A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
@@ -65,7 +68,8 @@ pub unsafe extern "C" fn hr_listener_open(
             let options = Options::of(options)?;
             let listener = wait(options.listener(Listener::builder(target))?.open(), timeout_ms)?;
             let status = Arc::new(Mutex::new(listener.status()));
-            out.set(hr_listener { id: LISTENERS.insert(Object { listener, status, token: options.token() })?.0 });
+            let object = Object { listener, status, token: options.token(), accepted: Arc::default() };
+            out.set(hr_listener { id: LISTENERS.insert(object)?.0 });
             Ok(())
         })
     }
@@ -93,7 +97,7 @@ pub unsafe extern "C" fn hr_listener_accept(
         run(error, || {
             let out = Out::new("incoming", incoming)?;
             let object = LISTENERS.get(Handle(listener.id))?;
-            out.set(incoming::insert(wait(next(object.listener), timeout_ms)?)?);
+            out.set(incoming::insert(wait(next(object), timeout_ms)?.keep())?);
             Ok(())
         })
     }
@@ -112,7 +116,7 @@ pub unsafe extern "C" fn hr_listener_accept_submit(
         run(error, || {
             let queue = queue_of(queue)?;
             let object = LISTENERS.get(Handle(listener.id))?;
-            let future = async move { Ok(Value::Incoming(Box::new(next(object.listener).await?))) };
+            let future = async move { Ok(Value::Incoming(Box::new(next(object).await?))) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })
@@ -120,16 +124,19 @@ pub unsafe extern "C" fn hr_listener_accept_submit(
 }
 
 /// The next sender or request. Cancel-safe: what came and was not handed over stays with the listener.
-async fn next(listener: Listener) -> Result<Waiting> {
-    loop {
-        match listener.accept().await? {
-            Some(Incoming::Connect(connect)) => return Ok(Waiting::Connect(connect)),
-            Some(Incoming::Request(request)) => return Ok(Waiting::Request(request)),
-            // Dropped, which refuses it.
-            Some(_) => {}
-            None => return Err(Failure::new(Code::END, "the listener was closed")),
+async fn next(object: Object) -> Result<Taken<Waiting>> {
+    let more = async {
+        loop {
+            match object.listener.accept().await? {
+                Some(Incoming::Connect(connect)) => return Ok(Some(Waiting::Connect(connect))),
+                Some(Incoming::Request(request)) => return Ok(Some(Waiting::Request(request))),
+                // Dropped, which refuses it.
+                Some(_) => {}
+                None => return Ok(None),
+            }
         }
-    }
+    };
+    object.accepted.next(more).await?.ok_or_else(|| Failure::new(Code::END, "the listener was closed"))
 }
 
 /// Replaces the token that a listener was opened with by HR_OPT_TOKEN: it is shown to the relay at once, and whenever the listener gets
@@ -226,6 +233,7 @@ pub unsafe extern "C" fn hr_listener_close(
         run(error, || {
             let object = LISTENERS.get(Handle(listener.id))?;
             let closing = async {
+                object.accepted.end();
                 object.listener.close().await;
                 Ok::<_, Error>(())
             };

@@ -9,6 +9,7 @@ use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::operation::{self, OperationId};
 use hybridrelay_bindings_common::queue::Queue;
+use hybridrelay_bindings_common::returns::Taken;
 
 use crate::boundary::{Out, limit, run};
 use crate::connection::{self, hr_connection, hr_message};
@@ -72,39 +73,40 @@ pub struct hr_completion {
     pub relay_event: hr_relay_event,
 }
 
-/// What an operation brings. It gets its handle when the program takes it out of the queue, so what nobody takes is released by itself.
+/// What an operation brings. It gets its handle when the program takes it out of the queue, so what nobody takes goes back where it came
+/// from, or is released by itself.
 pub(crate) enum Value {
     None,
-    Incoming(Box<Waiting>),
+    Incoming(Box<Taken<Waiting>>),
     Connection(Connection),
-    Message(Message),
-    Bytes(Bytes),
+    Message(Taken<Message>),
+    Bytes(Taken<Bytes>),
     Number(u64),
     Failure(Failure),
     Publisher(Publisher),
-    Event(Box<Event>),
+    Event(Box<Taken<Event>>),
     Presence(Presence),
     PresenceWatch(PresenceWatcher),
     Endpoints(Vec<Endpoint>),
-    RelayEvent(Arc<hybridrelay_relay::Event>),
+    RelayEvent(Taken<Arc<hybridrelay_relay::Event>>),
 }
 
 impl hr_completion {
     fn hold(&mut self, value: Value) -> Result<()> {
         match value {
             Value::None => {}
-            Value::Incoming(waiting) => self.incoming = incoming::insert(*waiting)?,
+            Value::Incoming(waiting) => self.incoming = incoming::insert(waiting.keep())?,
             Value::Connection(connection) => self.connection = connection::insert(connection)?,
-            Value::Message(message) => self.message = hr_message::new(message),
-            Value::Bytes(bytes) => self.message = hr_message::new(Message::from(bytes)),
+            Value::Message(message) => self.message = hr_message::new(message.keep()),
+            Value::Bytes(bytes) => self.message = hr_message::new(Message::from(bytes.keep())),
             Value::Number(number) => self.number = number,
             Value::Failure(failure) => self.error = hr_error::boxed(failure),
             Value::Publisher(publisher) => self.publisher = events::insert(publisher)?,
-            Value::Event(event) => self.event = events::insert_event(*event)?,
+            Value::Event(event) => self.event = events::insert_event(event.keep())?,
             Value::Presence(presence) => self.presence = presence::insert(presence)?,
             Value::PresenceWatch(watcher) => self.presence_watch = presence::insert_watch(watcher)?,
             Value::Endpoints(endpoints) => self.endpoints = discovery::insert(endpoints)?,
-            Value::RelayEvent(event) => self.relay_event = local::insert_event(event)?,
+            Value::RelayEvent(event) => self.relay_event = local::insert_event(event.keep())?,
         }
         Ok(())
     }
@@ -196,15 +198,18 @@ pub extern "C" fn hr_operation_cancel(operation: hr_operation) {
     operation::cancel(OperationId(operation.id));
 }
 
-/// Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, what waits in it is released, and so is what operations bring
-/// later. They go on: cancel those before whose results must not be lost, such as an accept.
+/// Releases a queue: whoever waits in hr_queue_next gets HR_CLOSED, and every operation that would end in it is cancelled, since nobody can
+/// hear of its end. When the call returns none is under way any more.
+///
+/// What has come for them and was not taken from the queue goes back: senders and requests to their listener, messages, bytes and events to
+/// what they were received from, in their order; the next call gets them. Objects that an operation has opened, such as a connection, are
+/// released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_queue_release(queue: hr_queue, error: *mut *mut hr_error) -> hr_code {
     unsafe {
         run(error, || {
             let queue = QUEUES.remove(Handle(queue.id))?;
-            queue.close();
-            while queue.next(Some(std::time::Duration::ZERO)).is_ok() {}
+            operation::abandon_all(&queue);
             Ok(())
         })
     }

@@ -42,7 +42,8 @@ pub unsafe extern "C" fn hr_connection_into_stream(
     unsafe {
         run(error, || {
             let out = Out::new("stream", stream)?;
-            let stream = Stream::new(CONNECTIONS.get(Handle(connection.id))?)?;
+            let object = CONNECTIONS.get(Handle(connection.id))?;
+            let stream = Stream::new(object.connection, &object.received)?;
             out.set(hr_stream { id: STREAMS.insert(Arc::new(stream))?.0 });
             Ok(())
         })

@@ -54,6 +54,11 @@ fn operations_end_in_a_queue_whose_descriptor_an_event_loop_watches() {
 }
 
 #[test]
+fn what_came_for_a_queue_that_is_released_goes_back() {
+    passes("abandoned");
+}
+
+#[test]
 fn requests_are_answered_from_c_to_c() {
     passes("http");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::returns::{Returns, Taken};
 use hybridrelay_bindings_common::turns::Turns;
 use hybridrelay_bindings_common::{Code, Failure, operation};
 use hybridrelay_relay::{Detail, Event, Events};
@@ -14,8 +15,13 @@ use crate::boundary::{Out, copy_out, run, wait};
 use crate::error::{hr_code, hr_error};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
-pub(crate) static RELAY_EVENTS: Table<Arc<Turns<Events>>> = Table::new(40, "what follows a relay");
+pub(crate) static RELAY_EVENTS: Table<Arc<Followed>> = Table::new(40, "what follows a relay");
 pub(crate) static RELAY_EVENT: Table<Arc<Event>> = Table::new(41, "an event of a relay");
+
+pub(crate) struct Followed {
+    events: Turns<Events>,
+    returns: Returns<Arc<Event>>,
+}
 
 /// Follows what happens at a local relay.
 #[repr(C)]
@@ -60,8 +66,8 @@ pub unsafe extern "C" fn hr_local_relay_events(
     unsafe {
         run(error, || {
             let out = Out::new("events", events)?;
-            let events = Arc::new(Turns::new(get(relay)?.events()));
-            out.set(hr_relay_events { id: RELAY_EVENTS.insert(events)?.0 });
+            let followed = Followed { events: Turns::new(get(relay)?.events()), returns: Returns::default() };
+            out.set(hr_relay_events { id: RELAY_EVENTS.insert(Arc::new(followed))?.0 });
             Ok(())
         })
     }
@@ -78,7 +84,7 @@ pub unsafe extern "C" fn hr_relay_events_next(
     unsafe {
         run(error, || {
             let out = Out::new("event", event)?;
-            out.set(insert_event(wait(next(RELAY_EVENTS.get(Handle(events.id))?), timeout_ms)?)?);
+            out.set(insert_event(wait(next(RELAY_EVENTS.get(Handle(events.id))?), timeout_ms)?.keep())?);
             Ok(())
         })
     }
@@ -105,9 +111,9 @@ pub unsafe extern "C" fn hr_relay_events_next_submit(
 }
 
 /// Cancel-safe.
-async fn next(events: Arc<Turns<Events>>) -> Result<Arc<Event>> {
-    let event = events.turn().await.next().await;
-    event.ok_or_else(|| Failure::new(Code::END, "the relay has ended"))
+async fn next(followed: Arc<Followed>) -> Result<Taken<Arc<Event>>> {
+    let more = async { Ok(followed.events.turn().await.next().await) };
+    followed.returns.next(more).await?.ok_or_else(|| Failure::new(Code::END, "the relay has ended"))
 }
 
 pub(crate) fn insert_event(event: Arc<Event>) -> Result<hr_relay_event> {

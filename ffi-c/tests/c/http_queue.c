@@ -146,12 +146,14 @@ int main(void) {
   OK(hr_sender_send_one_way_submit(sender, outgoing, queue, SENT, NULL, &error));
   CHECK(next(SENT).number == 1);
   OK(hr_listener_accept_submit(listener, queue, ACCEPT, NULL, &error));
-  /* Nobody takes it out: it is released with the queue. */
+  /* Nobody takes it out: it goes back when the queue is released. */
   watched.fd = hr_queue_fd(queue);
   watched.events = POLLIN;
   CHECK(poll(&watched, 1, LONG) == 1);
   OK(hr_queue_release(queue, &error));
   OK(hr_queue_new(&queue, &error));
+  takes(listener, &request, &responder);
+  answers(request, responder, "");
 
   /* Accepting a sender and cancelling that does not lose it: the dial goes on, and the next call gets the connection. */
   {
@@ -207,11 +209,13 @@ int main(void) {
     OK(hr_connection_release(ours, &error));
   }
 
-  /* What an operation brings after its queue was released is released, too. */
+  /* An operation ends with its queue, and takes nothing from whoever comes next. */
   OK(hr_listener_accept_submit(listener, queue, ACCEPT, NULL, &error));
   OK(hr_queue_release(queue, &error));
   response = asks(sender, "GET", "/", NULL);
-  answered(response, 501, NULL);
+  takes(listener, &request, &responder);
+  answers(request, responder, "here");
+  answered(response, 200, "here");
   OK(hr_listener_release(listener, &error));
   OK(hr_sender_release(sender, &error));
   OK(hr_local_relay_stop(relay, 0, &error));

@@ -1,0 +1,220 @@
+//! Sequences of which nothing is lost: what was taken for a program that does not take it over goes back.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::{MutexGuard, Notify};
+
+use crate::errors::Result;
+use crate::lock;
+
+/// What an object yields, one after the other. What was [taken](Taken) and is dropped unkept comes again, before everything that has come
+/// later. Nobody waits meanwhile: whoever asks next gets what comes next.
+pub struct Returns<T> {
+    shared: Arc<Shared<T>>,
+    /// Of whoever waits for the next.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    came_back: Notify,
+}
+
+struct State<T> {
+    taken: u64,
+    back: BTreeMap<Place, T>,
+    ended: bool,
+}
+
+/// The number of a value, and where in it a part begins.
+type Place = (u64, usize);
+
+/// What has come to whoever waited.
+pub(crate) enum Came<T, M> {
+    /// What had gone back.
+    Back(Taken<T>),
+    /// What the object yields.
+    More(M),
+}
+
+impl<T> Returns<T> {
+    /// A sequence that begins with these.
+    pub fn new(first: impl IntoIterator<Item = T>) -> Self {
+        let back: BTreeMap<_, _> = (0..).map(|number| (number, 0)).zip(first).collect();
+        let state = State { taken: back.len() as u64, back, ended: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), came_back: Notify::new() });
+        Self { shared, turn: tokio::sync::Mutex::default() }
+    }
+
+    /// The next: what has gone back, else what `more` yields. Cancel-safe, if that is.
+    ///
+    /// # Errors
+    ///
+    /// Those of `more`.
+    pub async fn next(&self, more: impl Future<Output = Result<Option<T>>>) -> Result<Option<Taken<T>>> {
+        let turn = self.turn().await;
+        match self.first_or(&turn, more).await {
+            Came::Back(taken) => Ok(Some(taken)),
+            Came::More(more) => Ok(more?.map(|value| self.number(value))),
+        }
+    }
+
+    /// Waits for a turn.
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// What has gone back, or goes back before `more` ends.
+    pub(crate) async fn first_or<M>(&self, _turn: &MutexGuard<'_, ()>, more: impl Future<Output = M>) -> Came<T, M> {
+        let mut more = pin!(more);
+        loop {
+            if let Some(taken) = self.first() {
+                return Came::Back(taken);
+            }
+            tokio::select! {
+                biased;
+                () = self.shared.came_back.notified() => {}
+                more = &mut more => return Came::More(more),
+            }
+        }
+    }
+
+    /// Takes out what has gone back, for whoever goes on in another way.
+    pub fn left(&self) -> Vec<T> {
+        std::mem::take(&mut lock(&self.shared.state).back).into_values().collect()
+    }
+
+    /// Drops what has gone back, and what goes back from now on.
+    pub fn end(&self) {
+        lock(&self.shared.state).ended = true;
+        drop(self.left());
+    }
+
+    fn first(&self) -> Option<Taken<T>> {
+        let (place, value) = lock(&self.shared.state).back.pop_first()?;
+        Some(Taken { value: Some(value), place, home: self.shared.clone() })
+    }
+
+    fn number(&self, value: T) -> Taken<T> {
+        let mut state = lock(&self.shared.state);
+        let place = (state.taken, 0);
+        state.taken += 1;
+        Taken { value: Some(value), place, home: self.shared.clone() }
+    }
+}
+
+impl<T> Default for Returns<T> {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
+
+/// A value on its way to the program. It goes back when it is dropped.
+pub struct Taken<T> {
+    value: Option<T>,
+    place: Place,
+    home: Arc<Shared<T>>,
+}
+
+impl<T> Taken<T> {
+    /// The program has it.
+    pub fn keep(mut self) -> T {
+        self.value.take().expect("only this and the drop take it")
+    }
+}
+
+impl Taken<Bytes> {
+    /// The first `max` bytes at most; the rest goes back.
+    pub(crate) fn at_most(mut self, max: usize) -> Self {
+        if let Some(bytes) = self.value.as_mut().filter(|bytes| bytes.len() > max) {
+            let rest = bytes.split_off(max);
+            self.home.put((self.place.0, self.place.1 + max), rest);
+        }
+        self
+    }
+}
+
+impl<T> Drop for Taken<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.value.take() {
+            self.home.put(self.place, value);
+        }
+    }
+}
+
+impl<T> Shared<T> {
+    fn put(&self, place: Place, value: T) {
+        let mut state = lock(&self.state);
+        if state.ended {
+            drop(state);
+            return drop(value);
+        }
+        state.back.insert(place, value);
+        drop(state);
+        self.came_back.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn next<T>(returns: &Returns<T>, more: T) -> Taken<T> {
+        let next = returns.next(ready(Ok(Some(more)))).now_or_never().expect("it is there");
+        next.expect("no failure").expect("no end")
+    }
+
+    #[test]
+    fn what_goes_back_comes_again_in_its_order_whatever_was_dropped_first() {
+        let returns = Returns::default();
+        let (one, two, three) = (next(&returns, 1), next(&returns, 2), next(&returns, 3));
+        drop(two);
+        assert_eq!(next(&returns, 4).keep(), 2);
+        drop(three);
+        drop(one);
+        assert_eq!([next(&returns, 4).keep(), next(&returns, 4).keep(), next(&returns, 4).keep()], [1, 3, 4]);
+        let end = returns.next(ready(Ok(None))).now_or_never().expect("it is there");
+        assert!(end.expect("no failure").is_none());
+    }
+
+    #[test]
+    fn whoever_waits_already_gets_what_goes_back() {
+        let returns = Returns::default();
+        let one = next(&returns, 1);
+        let mut waits = Box::pin(returns.next(pending()));
+        assert!((&mut waits).now_or_never().is_none());
+        drop(one);
+        let taken = waits.now_or_never().expect("it is there").expect("no failure").expect("no end");
+        assert_eq!(taken.keep(), 1);
+    }
+
+    #[test]
+    fn the_rest_of_a_part_goes_back_and_so_may_the_part() {
+        let returns = Returns::new([Bytes::from_static(b"begun")]);
+        let part = next(&returns, Bytes::new()).at_most(2);
+        let rest = next(&returns, Bytes::new());
+        drop((rest, part));
+        assert_eq!(next(&returns, Bytes::new()).keep(), "be");
+        assert_eq!(next(&returns, Bytes::new()).at_most(9).keep(), "gun");
+        assert!(returns.left().is_empty());
+    }
+
+    #[test]
+    fn nothing_goes_back_to_what_has_ended() {
+        let value = Arc::new(());
+        let returns = Returns::new([value.clone(), value.clone()]);
+        let taken = next(&returns, value.clone());
+        returns.end();
+        assert_eq!(Arc::strong_count(&value), 2, "the one that is taken is alive");
+        drop(taken);
+        assert_eq!(Arc::strong_count(&value), 1);
+    }
+}
