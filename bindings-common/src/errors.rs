@@ -108,6 +108,16 @@ impl Failure {
         Self::Core(Error::new(ErrorKind::InvalidArgument, message))
     }
 
+    /// The limit that the program has set for its own call has passed, and not one of the SDK or the relay.
+    pub fn out_of_time(message: impl Into<String>) -> Self {
+        Self::Boundary(Code::of(ErrorKind::Timeout), message.into())
+    }
+
+    /// Whether it is [`out_of_time`](Self::out_of_time).
+    pub fn is_out_of_time(&self) -> bool {
+        matches!(self, Self::Boundary(code, _) if *code == Code::of(ErrorKind::Timeout))
+    }
+
     /// The number that stands for it in every language.
     pub fn code(&self) -> Code {
         match self {
@@ -128,7 +138,7 @@ impl Failure {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Core(error) => error.is_retryable(),
-            Self::Boundary(code, _) => *code == Code::WOULD_BLOCK,
+            Self::Boundary(code, _) => *code == Code::WOULD_BLOCK || self.is_out_of_time(),
         }
     }
 }

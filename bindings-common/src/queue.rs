@@ -81,7 +81,7 @@ impl<V> Queue<V> {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        return Err(Failure::Core(Error::new(ErrorKind::Timeout, "no operation ended in time")));
+                        return Err(Failure::out_of_time("no operation ended in time"));
                     }
                     let waited = self.0.arrived.wait_timeout(state, left);
                     waited.unwrap_or_else(std::sync::PoisonError::into_inner).0

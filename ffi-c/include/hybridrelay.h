@@ -9,7 +9,8 @@
  * - Objects are handles, small structs that you copy as you like. {0} names no object. A handle whose object was released gives
  *   HR_INVALID_HANDLE, never more. Handles may be used from every thread at once, unless a call says otherwise.
  * - timeout_ms: 0 looks and does not wait (HR_WOULD_BLOCK), HR_FOREVER waits as long as it takes. What a call that timed out waited
- *   for is not lost: the next one gets it, unless the call says otherwise. The same holds for an operation that is cancelled.
+ *   for is not lost: the next one gets it, unless the call says otherwise. The same holds for an operation that is cancelled. HR_TIMEOUT may
+ *   also be a limit of an option or of the relay, which has ended something: hr_error_is_call_timeout tells them apart.
  * - What a call uses up it also releases: its handle gives HR_INVALID_HANDLE from then on.
  * - After fork, handles of the parent give HR_FORKED in the child, which makes objects of its own.
  * - No call raises a signal or changes a handler, prints, or ends the process. A program may end without releasing anything.
@@ -1120,7 +1121,7 @@ hr_code hr_connection_shutdown(struct hr_connection connection,
 
 /**
  * Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
- * HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS; then the connection was aborted.
+ * HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call; then the connection was aborted.
  */
 hr_code hr_connection_close(struct hr_connection connection,
                             uint32_t timeout_ms,
@@ -1287,6 +1288,12 @@ uint16_t hr_error_status(const struct hr_error *error);
  * The WebSocket close code with which the connection ended; 0 if there was none.
  */
 uint16_t hr_error_close_code(const struct hr_error *error);
+
+/**
+ * Whether HR_TIMEOUT is the call's own `timeout_ms`: what it waited for goes on, and the call may be made again. False of every other
+ * limit, which has ended something: that of an option such as HR_OPT_CLOSE_TIMEOUT_MS, that of the relay, and of every other error.
+ */
+bool hr_error_is_call_timeout(const struct hr_error *error);
 
 /**
  * Whether the same call may succeed later without a change.

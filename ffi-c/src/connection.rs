@@ -210,7 +210,7 @@ pub unsafe extern "C" fn hr_connection_shutdown(
 }
 
 /// Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
-/// HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS; then the connection was aborted.
+/// HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call; then the connection was aborted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_connection_close(
     connection: hr_connection,

@@ -137,6 +137,13 @@ pub unsafe extern "C" fn hr_error_close_code(error: *const hr_error) -> u16 {
     unsafe { look(error) }.and_then(|error| error.failure.core()?.close_code()).unwrap_or(0)
 }
 
+/// Whether HR_TIMEOUT is the call's own `timeout_ms`: what it waited for goes on, and the call may be made again. False of every other
+/// limit, which has ended something: that of an option such as HR_OPT_CLOSE_TIMEOUT_MS, that of the relay, and of every other error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_error_is_call_timeout(error: *const hr_error) -> bool {
+    unsafe { look(error) }.is_some_and(|error| error.failure.is_out_of_time())
+}
+
 /// Whether the same call may succeed later without a change.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_error_is_retryable(error: *const hr_error) -> bool {

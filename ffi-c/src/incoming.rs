@@ -7,9 +7,9 @@ use hybridrelay_bindings_common::core::{Connection, IncomingConnect, IncomingReq
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Consumed, Handle};
 use hybridrelay_bindings_common::http::HeaderMap;
-use hybridrelay_bindings_common::{Failure, call, operation};
+use hybridrelay_bindings_common::{Failure, operation};
 
-use crate::boundary::{Out, copy_out, limit, required, run, text, wait};
+use crate::boundary::{Out, block_on, copy_out, required, run, text, wait};
 use crate::connection::{self, hr_connection};
 use crate::error::{hr_code, hr_error};
 use crate::http_head::{HeaderOut, at, joined};
@@ -213,7 +213,7 @@ pub unsafe extern "C" fn hr_incoming_accept(
         run(error, || {
             let out = Out::new("connection", connection)?;
             let joining = join(incoming, text("subprotocol", subprotocol, subprotocol_len)?)?;
-            let joined = call::block_on(joining.outcome(), limit(timeout_ms))?;
+            let joined = block_on(joining.outcome(), timeout_ms)?;
             out.set(connection::insert(joined_of(incoming, joined)?)?);
             Ok(())
         })

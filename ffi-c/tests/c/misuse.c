@@ -188,6 +188,7 @@ int main(void) {
   hr_error_free(NULL);
   hr_log_record_free(NULL);
   CHECK(hr_error_code(NULL) == HR_OK && hr_error_message(NULL) == NULL && hr_error_status(NULL) == 0);
+  CHECK(!hr_error_is_call_timeout(NULL));
 
   /* A handle of another kind, and one that was used up. */
   no_connection.id = listener.id;

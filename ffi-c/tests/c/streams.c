@@ -37,6 +37,43 @@ static void *connects(void *unused) {
   return NULL;
 }
 
+/* Whose limit has passed. */
+static void limits_are_told_apart(const char *cs, hr_listener listener) {
+  hr_options options;
+  hr_sender impatient;
+  hr_queue queue;
+  hr_completion end;
+  hr_incoming incoming;
+  hr_connection there, back;
+  hr_message message;
+  hr_error *error = NULL;
+  OK(hr_options_new(&options, &error));
+  OK(hr_options_set_int(options, HR_OPT_CLOSE_TIMEOUT_MS, 20, &error));
+  OK(hr_sender_new(cs, HR_NTS, options, &impatient, &error));
+  OK(hr_queue_new(&queue, &error));
+  OK(hr_sender_connect_submit(impatient, NULL, 0, NULL, 0, queue, 1, NULL, &error));
+  OK(hr_listener_accept(listener, LONG, &incoming, &error));
+  OK(hr_incoming_accept(incoming, NULL, 0, LONG, &back, &error));
+  OK(hr_queue_next(queue, LONG, &end, &error));
+  there = end.connection;
+
+  CHECK(hr_connection_receive(there, 1, &message, &error) == HR_TIMEOUT);
+  CHECK(hr_error_is_call_timeout(error) && hr_error_is_retryable(error));
+  hr_error_free(error);
+  CHECK(hr_queue_next(queue, 1, &end, &error) == HR_TIMEOUT && hr_error_is_call_timeout(error));
+  hr_error_free(error);
+  CHECK(hr_listener_accept(listener, 0, &incoming, &error) == HR_WOULD_BLOCK && !hr_error_is_call_timeout(error));
+  hr_error_free(error);
+  /* The other side does not close. */
+  CHECK(hr_connection_close(there, LONG, &error) == HR_TIMEOUT && !hr_error_is_call_timeout(error));
+  hr_error_free(error);
+  OK(hr_connection_release(there, &error));
+  OK(hr_connection_release(back, &error));
+  OK(hr_sender_release(impatient, &error));
+  OK(hr_options_release(options, &error));
+  OK(hr_queue_release(queue, &error));
+}
+
 int main(void) {
   char cs[512], buffer[64];
   size_t len;
@@ -105,6 +142,7 @@ int main(void) {
   OK(hr_connection_abort(connection, &error));
   OK(hr_connection_release(connection, &error));
   CHECK(pthread_join(thread, NULL) == 0);
+  limits_are_told_apart(cs, listener);
 
   OK(hr_local_relay_drop_control(relay, "hyco", HR_NTS, &len, &error));
   CHECK(len == 1);

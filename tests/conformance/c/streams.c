@@ -12,13 +12,7 @@
     hr_error_free(error);                                                       \
     error = NULL;                                                               \
     code = was_cancelled(command) ? HR_CANCELLED : (call);                      \
-  } while (code == HR_WOULD_BLOCK || (code == HR_TIMEOUT && ran_out_of_time(error)))
-
-/* The call's own limit, and not one of the connection's. */
-static bool ran_out_of_time(const hr_error *error) {
-  const char *message = error ? hr_error_message(error) : NULL;
-  return !message || !strstr(message, "the peer did not close");
-}
+  } while (code == HR_WOULD_BLOCK || hr_error_is_call_timeout(error))
 
 static void add_each(hr_options options, hr_option option, const cJSON *texts) {
   const cJSON *text;
