@@ -365,11 +365,12 @@ typedef struct hr_relayed {
    */
   uint64_t id;
   /**
-   * Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames.
+   * Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames. Of a request those of its body that a
+   * listener was given.
    */
   uint64_t from_sender;
   /**
-   * Bytes that the listener has sent, counted in the same way.
+   * Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given.
    */
   uint64_t from_listener;
   /**
@@ -889,6 +890,11 @@ typedef struct hr_stream {
  * The id under which the relay's events know it.
  */
 #define HR_RELAYED_TRACKING_ID 2
+
+/**
+ * The method of an HTTP request; empty of a connection.
+ */
+#define HR_RELAYED_METHOD 3
 
 /**
  * Nothing at all.
@@ -2221,9 +2227,10 @@ hr_code hr_local_relay_refuse_next(struct hr_local_relay relay,
                                    struct hr_error **error);
 
 /**
- * Lists the relayed connections that are open, in the order in which they came: each WebSocket connection of a sender that is joined to
- * a listener, from the moment on at which the sender's connect returns. Writes `capacity` of them at most; `count` gets how many there
- * are, and may be NULL.
+ * Lists the relayed connections that are open and the HTTP requests that are under way, in the order in which they came: each WebSocket
+ * connection of a sender that is joined to a listener, from the moment on at which the sender's connect returns; each request from its
+ * admission to the end of its answer, one-way requests excepted. Writes `capacity` of them at most; `count` gets how many there are, and may
+ * be NULL.
  */
 hr_code hr_local_relay_connections(struct hr_local_relay relay,
                                    struct hr_relayed *connections,
@@ -2243,7 +2250,8 @@ hr_code hr_local_relay_connection_get(struct hr_local_relay relay,
                                       struct hr_error **error);
 
 /**
- * Lets no byte of a relayed connection through until hr_local_relay_resume, as a network that has lost its way. HR_END if it has ended.
+ * Lets no byte of a relayed connection through until hr_local_relay_resume, as a network that has lost its way; of a request neither its body
+ * nor the response. HR_END if it has ended.
  */
 hr_code hr_local_relay_stall(struct hr_local_relay relay,
                              uint64_t id,
@@ -2256,7 +2264,8 @@ hr_code hr_local_relay_resume(struct hr_local_relay relay, uint64_t id, struct h
 
 /**
  * Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost. 0
- * cuts at once. An id of 0 means the connection that comes next, from its first byte on. HR_END if it has ended.
+ * cuts at once. Of a request the sender's connection ends, before the response's head or in its body, and the listener sees that the sender
+ * has gone. An id of 0 means the connection or request that comes next, from its first byte on. HR_END if it has ended.
  */
 hr_code hr_local_relay_cut_after(struct hr_local_relay relay,
                                  uint64_t id,

@@ -3,7 +3,9 @@
 //! [`exchange`] finds a listener and waits for its answer, [`one_way`] waits only until it has the request; what does not fit a control
 //! message passes at a [`rendezvous`]. Where every listener gets everything, [`publish`] hands the request to all of them.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hybridrelay::protocol::headers;
@@ -11,7 +13,8 @@ use hyper::body::Body as _;
 
 use crate::auth;
 use crate::directory::{EntityKey, KeyIdentity};
-use crate::edge::{Body, RequestBody, Visit, host_of};
+use crate::edge::{Body, CutOff, RequestBody, Visit, host_of};
+use crate::instrument::Tapped;
 use crate::limits::Resource;
 use crate::namespace::{Distribution, Entity, HttpSettings, NoListener, Right};
 use crate::node::Node;
@@ -59,7 +62,7 @@ pub(crate) async fn request(node: &Arc<Node>, visit: Visit, cors: Option<&Cors>)
 async fn ask(node: &Arc<Node>, visit: Visit) -> Result<Response<Body>, Refusal> {
     let mut admitted = admit(node, &visit)?;
     if let Distribution::All(events) = admitted.distribution.clone() {
-        return publish::publish(node, visit, admitted, &events).await;
+        return Box::pin(publish::publish(node, visit, admitted, &events)).await;
     }
     let settings = &mut admitted.settings;
     let one_way = OneWay::of(visit.request.headers(), settings)?;
@@ -71,18 +74,35 @@ async fn ask(node: &Arc<Node>, visit: Visit) -> Result<Response<Body>, Refusal> 
     choice::check(node, &admitted.entity, &admitted.preference).map_err(|refusal| no_listener(refusal, settings))?;
 
     let host = own_name(&visit);
-    let (record, asked) = (admitted.record(node, &visit)?, Asked::new(&visit, &admitted, &host));
+    let instrument = node.instrument.as_ref().filter(|_| one_way.is_none());
+    let tapped = instrument.map(|instrument| {
+        instrument.tap(&admitted.entity, visit.tracking_id.to_string(), Some(visit.request.method()))
+    });
+    let (record, asked) = (admitted.record(node, &visit, tapped)?, Asked::new(&visit, &admitted, &host));
     let method = asked.method.clone();
     let Admitted { entity, preference, settings, .. } = admitted;
     let exchange = Exchange { node: node.clone(), entity, settings, asked, preference, record };
     let body = visit.request.into_body();
+    // Boxed: otherwise every request keeps room for each of these ways.
     match one_way {
         Some(one_way) => {
-            exchange.hand_over(body).await?;
+            Box::pin(exchange.hand_over(body)).await?;
             Ok(one_way.accepted(&visit.tracking_id))
         }
         None => {
-            let (record, head) = exchange.run(body).await?;
+            let tap = exchange.record.tap().cloned();
+            let mut answering = Box::pin(exchange.run(body));
+            let answered = poll_fn(|cx| match &tap {
+                Some(tap) if tap.poll_cut(cx).is_ready() => Poll::Ready(None),
+                _ => answering.as_mut().poll(cx).map(Some),
+            });
+            let Some(answered) = answered.await else { return Ok(CutOff::response()) };
+            if let Some(tap) = tap
+                && !tap.is_let_through().await
+            {
+                return Ok(CutOff::response());
+            }
+            let (record, head) = answered?;
             response::answer(record, &method, &host, head)
         }
     }
@@ -141,7 +161,7 @@ fn admit(node: &Node, visit: &Visit) -> Result<Admitted, Refusal> {
 
 impl Admitted {
     /// Takes what the request needs of everybody it is charged to.
-    fn record(&self, node: &Arc<Node>, visit: &Visit) -> Result<Record, Refusal> {
+    fn record(&self, node: &Arc<Node>, visit: &Visit, tapped: Option<Tapped>) -> Result<Record, Refusal> {
         let account = visit.account(&self.entity, self.key.as_ref());
         let connection = node.quotas.take(Resource::Connection, account.scopes())?;
         let request = node.quotas.take(Resource::Request, account.scopes()).map_err(Refusal::full)?;
@@ -155,6 +175,7 @@ impl Admitted {
             meter: metrics.meter.clone(),
             active: metrics.active(Party::Sender),
             places: [connection, request],
+            tapped,
         };
         Ok(Record::new(node, admission))
     }

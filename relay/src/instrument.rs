@@ -3,6 +3,8 @@
 //! A relay has an instrument only inside of a [`LocalRelay`](crate::LocalRelay). Elsewhere the doors find none, and nothing stands
 //! between a relayed connection and its sockets.
 
+use http::Method;
+
 use crate::directory::EntityKey;
 
 mod clock;
@@ -13,7 +15,7 @@ pub(crate) use clock::MovableClock;
 use refuse::Refusals;
 pub use refuse::{Attempt, NextRefusal};
 pub use tap::{ConnectionId, OpenConnection};
-pub(crate) use tap::{Tapped, Taps};
+pub(crate) use tap::{Tap, Tapped, Taps};
 
 /// The instrument of one relay.
 #[derive(Default)]
@@ -23,8 +25,8 @@ pub(crate) struct Instrument {
 }
 
 impl Instrument {
-    /// Lists a relayed connection, which is held up and cut from here.
-    pub(crate) fn tap(&self, entity: &EntityKey, tracking_id: String) -> Tapped {
-        self.taps.enter(entity, tracking_id)
+    /// Lists a relayed connection, or a request of this method, which is held up and cut from here.
+    pub(crate) fn tap(&self, entity: &EntityKey, tracking_id: String, method: Option<&Method>) -> Tapped {
+        self.taps.enter(entity, tracking_id, method)
     }
 }

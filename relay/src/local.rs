@@ -188,15 +188,17 @@ impl LocalRelay {
         self.instrument.refusals.order(refusal.into())
     }
 
-    /// The relayed connections that are open, in the order in which they came: each WebSocket connection of a sender that is joined to a
-    /// listener, from the moment on at which the sender's `connect` returns. HTTP requests and publishers of events are not among them.
+    /// The relayed connections that are open and the HTTP requests that are under way, in the order in which they came: each WebSocket
+    /// connection of a sender that is joined to a listener, from the moment on at which the sender's `connect` returns; each request from its
+    /// admission to the end of its answer. One-way requests and publishers of events are not among them.
     pub fn open_connections(&self) -> Vec<OpenConnection> {
         self.instrument.taps.list()
     }
 
     /// Lets no byte of a relayed connection through, in neither direction, until [`resume`](Self::resume). Both ends stay connected, as
     /// with a network that has lost its way: what they do meanwhile, the end of the connection included, is seen when it goes on. The
-    /// relay waits as long as it takes; the ends give the connection up by their own keep-alive. `false` if it has ended.
+    /// relay waits as long as it takes; the ends give the connection up by their own keep-alive. Of a request, the bodies and the head of the
+    /// response are held up, however they travel. `false` if it has ended.
     pub fn stall(&self, connection: ConnectionId) -> bool {
         self.instrument.taps.stall(connection, true)
     }
@@ -207,12 +209,13 @@ impl LocalRelay {
     }
 
     /// Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost.
-    /// Bytes are those on the wire, as in [`OpenConnection`]; 0 cuts at once. `false` if it has ended.
+    /// Bytes are those on the wire, as in [`OpenConnection`]; 0 cuts at once. Of a request the sender's connection ends, before the response's
+    /// head or in its body, and the listener sees that the sender has gone. `false` if it has ended.
     pub fn cut_after(&self, connection: ConnectionId, bytes: u64) -> bool {
         self.instrument.taps.cut_after(connection, bytes)
     }
 
-    /// The same for the connection that comes next, from its first byte on. Several are for as many connections.
+    /// The same for the connection or request that comes next, from its first byte on. Several are for as many connections.
     pub fn cut_next_after(&self, bytes: u64) {
         self.instrument.taps.cut_next_after(bytes);
     }

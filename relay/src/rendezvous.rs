@@ -66,7 +66,7 @@ pub(crate) async fn connect(
             };
             let response = handshake.answer(&visit.tracking_id, leg.subprotocol.as_deref());
             let tapped = node.instrument.as_ref();
-            let tapped = tapped.map(|instrument| instrument.tap(&attempt.entity, visit.tracking_id.to_string()));
+            let tapped = tapped.map(|instrument| instrument.tap(&attempt.entity, visit.tracking_id.to_string(), None));
             let open = Open { _counted: node.open.enter(), _occupied: occupied, tapped };
             node.spawn(join(node.clone(), attempt, sender, leg, open));
             Ok(response)

@@ -41,9 +41,10 @@ pub const HR_ATTEMPT_REQUEST: hr_attempt = 3;
 pub struct hr_relayed {
     /// Names it, for as long as the relay lives.
     pub id: u64,
-    /// Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames.
+    /// Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames. Of a request those of its body that a
+    /// listener was given.
     pub from_sender: u64,
-    /// Bytes that the listener has sent, counted in the same way.
+    /// Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given.
     pub from_listener: u64,
     /// Whether it is held up by hr_local_relay_stall.
     pub stalled: bool,
@@ -56,6 +57,8 @@ pub type hr_relayed_field = u32;
 pub const HR_RELAYED_ENTITY: hr_relayed_field = 1;
 /// The id under which the relay's events know it.
 pub const HR_RELAYED_TRACKING_ID: hr_relayed_field = 2;
+/// The method of an HTTP request; empty of a connection.
+pub const HR_RELAYED_METHOD: hr_relayed_field = 3;
 
 /// Makes a hybrid connection, or makes it anew with other flags. Those that nobody makes come to be when somebody listens.
 #[unsafe(no_mangle)]
@@ -148,9 +151,10 @@ pub unsafe extern "C" fn hr_local_relay_refuse_next(
     }
 }
 
-/// Lists the relayed connections that are open, in the order in which they came: each WebSocket connection of a sender that is joined to
-/// a listener, from the moment on at which the sender's connect returns. Writes `capacity` of them at most; `count` gets how many there
-/// are, and may be NULL.
+/// Lists the relayed connections that are open and the HTTP requests that are under way, in the order in which they came: each WebSocket
+/// connection of a sender that is joined to a listener, from the moment on at which the sender's connect returns; each request from its
+/// admission to the end of its answer, one-way requests excepted. Writes `capacity` of them at most; `count` gets how many there are, and may
+/// be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_local_relay_connections(
     relay: hr_local_relay,
@@ -196,6 +200,7 @@ pub unsafe extern "C" fn hr_local_relay_connection_get(
             let value = match field {
                 HR_RELAYED_ENTITY => connection.entity.path().to_owned(),
                 HR_RELAYED_TRACKING_ID => connection.tracking_id,
+                HR_RELAYED_METHOD => connection.method.unwrap_or_default(),
                 other => return Err(Failure::invalid(format!("{other} is nothing that is known about a connection"))),
             };
             copy_out(&value, buffer, capacity, len)
@@ -203,7 +208,8 @@ pub unsafe extern "C" fn hr_local_relay_connection_get(
     }
 }
 
-/// Lets no byte of a relayed connection through until hr_local_relay_resume, as a network that has lost its way. HR_END if it has ended.
+/// Lets no byte of a relayed connection through until hr_local_relay_resume, as a network that has lost its way; of a request neither its body
+/// nor the response. HR_END if it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_local_relay_stall(relay: hr_local_relay, id: u64, error: *mut *mut hr_error) -> hr_code {
     unsafe { run(error, || done(get(relay)?.stall(ConnectionId(id)))) }
@@ -216,7 +222,8 @@ pub unsafe extern "C" fn hr_local_relay_resume(relay: hr_local_relay, id: u64, e
 }
 
 /// Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost. 0
-/// cuts at once. An id of 0 means the connection that comes next, from its first byte on. HR_END if it has ended.
+/// cuts at once. Of a request the sender's connection ends, before the response's head or in its body, and the listener sees that the sender
+/// has gone. An id of 0 means the connection or request that comes next, from its first byte on. HR_END if it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_local_relay_cut_after(
     relay: hr_local_relay,

@@ -1,5 +1,5 @@
 /* What a test does to its relay. */
-#include "check.h"
+#include "http.h"
 #include <pthread.h>
 
 enum { NEXT = 1 };
@@ -136,6 +136,50 @@ static void passes(hr_local_relay relay, const char *cs, hr_relay_events events)
   OK(hr_listener_release(renews, &error));
 }
 
+/* Requests are held up and cut as connections are. */
+static void cuts_requests(hr_local_relay relay, hr_sender sender) {
+  hr_queue queue;
+  hr_request request;
+  hr_responder responder;
+  hr_response response;
+  hr_relayed open;
+  hr_completion end;
+  size_t many = 0, len;
+  uint16_t status;
+  char method[16], body[64];
+  hr_error *error = NULL;
+  OK(hr_queue_new(&queue, &error));
+
+  response = asks(sender, "POST", "/", "body");
+  takes(listener, &request, &responder);
+  OK(hr_local_relay_connections(relay, &open, 1, &many, &error));
+  CHECK(many == 1 && open.from_sender == 4 && open.from_listener == 0 && !open.stalled);
+  OK(hr_local_relay_connection_get(relay, open.id, HR_RELAYED_METHOD, method, sizeof method, NULL, &error));
+  CHECK(strcmp(method, "POST") == 0);
+  OK(hr_local_relay_stall(relay, open.id, &error));
+  OK(hr_responder_send_submit(responder, 200, NULL, 0, NULL, 0, (const uint8_t *)"answer", 6, queue, NEXT, NULL, &error));
+  WANT(HR_TIMEOUT, hr_response_wait(response, 50, &status, &error));
+  OK(hr_local_relay_resume(relay, open.id, &error));
+  answered(response, 200, "answer");
+  OK(hr_queue_next(queue, LONG, &end, &error));
+  CHECK(end.code == HR_OK);
+  OK(hr_request_release(request, &error));
+  WANT(HR_END, hr_local_relay_stall(relay, open.id, &error));
+
+  OK(hr_local_relay_cut_after(relay, 0, 2, &error));
+  response = asks(sender, "GET", "/", NULL);
+  takes(listener, &request, &responder);
+  answers(request, responder, "answer");
+  OK(hr_response_wait(response, LONG, &status, &error));
+  CHECK(status == 200);
+  OK(hr_response_read(response, (uint8_t *)body, sizeof body, &len, LONG, &error));
+  CHECK(len == 2 && memcmp(body, "an", 2) == 0);
+  CHECK(hr_response_read(response, (uint8_t *)body, sizeof body, &len, LONG, &error) == HR_CONNECTION_LOST);
+  hr_error_free(error);
+  OK(hr_response_release(response, &error));
+  OK(hr_queue_release(queue, &error));
+}
+
 int main(void) {
   char cs[512];
   hr_local_relay relay = start(cs, sizeof cs), none = {0};
@@ -148,6 +192,7 @@ int main(void) {
   OK(hr_sender_new(cs, HR_NTS, DEFAULTS, &sender, &error));
   refuses(relay, sender, events);
   cuts(relay, sender);
+  cuts_requests(relay, sender);
   passes(relay, cs, events);
   WANT(HR_INVALID_HANDLE, hr_local_relay_advance(none, 1, &error));
   WANT(HR_INVALID_HANDLE, hr_local_relay_stall(none, 1, &error));

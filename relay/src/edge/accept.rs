@@ -1,6 +1,5 @@
 //! From a bound address to an HTTP connection: sockets, their limits, and TLS.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 
 use super::linger::Lingering;
-use super::{RequestBody, SocketPermit, answer, http, proxy};
+use super::{CutOff, RequestBody, SocketPermit, answer, http, proxy};
 use crate::limits::{Admission, are_exhausted};
 use crate::node::{Counted, Node};
 use crate::refusal::Reason;
@@ -123,7 +122,10 @@ async fn serve(node: Arc<Node>, socket: BoxSocket, tls: Option<Arc<ServerConfig>
                 let _busy = busy;
                 let response = answer(&node, RequestBody::of(&node, request), peer, secure, permit.clone()).await;
                 permit.answered();
-                Ok::<_, Infallible>(response)
+                match response.extensions().get::<CutOff>() {
+                    Some(cut) => Err(*cut),
+                    None => Ok(response),
+                }
             }
         }
     });

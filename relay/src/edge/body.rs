@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use http::Response;
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 
@@ -21,9 +22,18 @@ pub(crate) enum Body {
 }
 
 /// A body that ended before its end. The connection to the sender ends with it, so that nobody takes the part for the whole.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the listener's response was cut off")]
 pub(crate) struct CutOff;
+
+impl CutOff {
+    /// In place of an answer: the connection to the sender ends without one.
+    pub(crate) fn response() -> Response<Body> {
+        let mut response = Response::default();
+        response.extensions_mut().insert(Self);
+        response
+    }
+}
 
 impl hyper::body::Body for Body {
     type Data = Bytes;

@@ -40,7 +40,7 @@ pub(super) async fn publish(
         choice::check(node, &admitted.entity, &admitted.preference)
             .map_err(|refusal| no_listener(refusal, &admitted.settings))?;
     }
-    let mut record = admitted.record(node, &visit)?;
+    let mut record = admitted.record(node, &visit, None)?;
     let asked = Asked::new(&visit, &admitted, &own_name(&visit)).one_way();
     let metrics = node.observer.metrics.entity(&visit.namespace, Some(&admitted.entity));
     let Admitted { entity, settings, .. } = admitted;

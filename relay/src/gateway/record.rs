@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::Method;
 
 use crate::directory::Occupied;
+use crate::instrument::{Tap, Tapped};
 use crate::limits::{Permit, Throttle};
 use crate::node::{Counted, Node};
 use crate::observe::{Active, Detail, Meter, Operation, Origin};
@@ -19,6 +20,7 @@ pub(super) struct Record {
     path: String,
     began: Instant,
     moved: Arc<Moved>,
+    _tapped: Option<Tapped>,
     status: Option<u16>,
     outcome: Outcome,
     /// Its places among the connections and the requests in flight.
@@ -52,6 +54,8 @@ pub(super) enum Outcome {
 pub(super) struct Moved {
     meter: Meter,
     throttle: Throttle,
+    /// Of a test.
+    tap: Option<Arc<Tap>>,
     to_listener: AtomicU64,
     to_sender: AtomicU64,
 }
@@ -65,12 +69,14 @@ pub(super) struct Admission {
     pub(super) meter: Meter,
     pub(super) active: Active,
     pub(super) places: [Permit; 2],
+    pub(super) tapped: Option<Tapped>,
 }
 
 impl Record {
     pub(super) fn new(node: &Arc<Node>, admission: Admission) -> Self {
-        let Admission { origin, method, path, throttle, meter, active, places } = admission;
-        let moved = Moved { meter, throttle, to_listener: AtomicU64::default(), to_sender: AtomicU64::default() };
+        let Admission { origin, method, path, throttle, meter, active, places, tapped } = admission;
+        let tap = tapped.as_ref().map(Tapped::tap);
+        let moved = Moved { meter, throttle, tap, to_listener: AtomicU64::default(), to_sender: AtomicU64::default() };
         node.observer.note(&origin, Operation::SenderSentHttpRequest, Detail::None);
         Self {
             node: node.clone(),
@@ -79,6 +85,7 @@ impl Record {
             path,
             began: node.env.now(),
             moved: Arc::new(moved),
+            _tapped: tapped,
             status: None,
             outcome: Outcome::SenderGone,
             _places: places,
@@ -90,6 +97,11 @@ impl Record {
 
     pub(super) fn moved(&self) -> &Arc<Moved> {
         &self.moved
+    }
+
+    /// Where a test holds it up and cuts it.
+    pub(super) fn tap(&self) -> Option<&Arc<Tap>> {
+        self.moved.tap.as_ref()
     }
 
     /// Goes to a listener, instead of the one before.
@@ -115,6 +127,9 @@ impl Moved {
     /// Counts bytes of a request, as soon as the rates allow them.
     pub(super) async fn to_listener(&self, node: &Node, bytes: usize) {
         self.pay(node, bytes).await;
+        if let Some(tap) = &self.tap {
+            tap.move_up(bytes).await;
+        }
         self.to_listener.fetch_add(bytes as u64, Ordering::Relaxed);
         self.meter.to_listener.inc_by(bytes as u64);
     }

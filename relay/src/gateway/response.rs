@@ -1,7 +1,7 @@
 //! A listener's response on its way to the sender (protocol.md 5.5).
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -82,6 +82,8 @@ pub(crate) struct RelayedBody {
     /// `None` when everything was handed on.
     source: Option<Source>,
     record: Box<Record>,
+    /// A test cuts it, behind what was handed on.
+    is_cut: bool,
 }
 
 impl RelayedBody {
@@ -93,21 +95,55 @@ impl RelayedBody {
             }
             source => Some(source),
         };
-        Self { source, record: Box::new(record) }
+        Self { source, record: Box::new(record), is_cut: false }
     }
 
     pub(crate) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let Self { source, record } = self.get_mut();
+        let Self { source, record, is_cut } = self.get_mut();
+        let mut left = u64::MAX;
+        if let (Some(_), Some(tap)) = (&source, record.tap()) {
+            left = ready!(tap.poll_down(cx));
+            if left == 0 {
+                if !std::mem::replace(is_cut, true) {
+                    // hyper sends what it has before it asks again.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                *source = None;
+                record.ended(Outcome::ListenerGone);
+                return Poll::Ready(Some(Err(CutOff)));
+            }
+        }
+        let frame = ready!(Self::poll_source(source, record, cx));
+        Poll::Ready(match (frame, record.tap()) {
+            (Some(Ok(bytes)), Some(tap)) => {
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                tap.moved_down(most);
+                if most < bytes.len() {
+                    // A stream that nobody goes on with: it is cut next.
+                    *source = Some(Source::Streamed(mpsc::channel(1).1));
+                }
+                Some(Ok(Frame::data(bytes.slice(..most))))
+            }
+            (frame, _) => frame.map(|frame| frame.map(Frame::data)),
+        })
+    }
+
+    fn poll_source(
+        source: &mut Option<Source>,
+        record: &mut Record,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, CutOff>>> {
         match source {
             None => Poll::Ready(None),
             Some(Source::Whole(bytes)) => {
                 let bytes = std::mem::take(bytes);
                 *source = None;
                 record.ended(Outcome::Completed);
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                Poll::Ready(Some(Ok(bytes)))
             }
-            Some(Source::Streamed(chunks)) => match std::task::ready!(chunks.poll_recv(cx)) {
-                Some(Chunk::Data(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Some(Source::Streamed(chunks)) => match ready!(chunks.poll_recv(cx)) {
+                Some(Chunk::Data(bytes)) => Poll::Ready(Some(Ok(bytes))),
                 Some(Chunk::End) => {
                     *source = None;
                     record.ended(Outcome::Completed);

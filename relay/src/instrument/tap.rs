@@ -1,7 +1,9 @@
-//! Relayed connections that a test looks at, holds up and cuts: a tap on both sockets of each.
+//! Relayed connections and requests that a test looks at, holds up and cuts: a tap on both sockets of a connection, on both bodies of a
+//! request.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use http::Method;
 use hybridrelay::env::{BoxSocket, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,11 +26,11 @@ use crate::rendezvous::Leg;
 /// No limit.
 const ENDLESS: u64 = u64::MAX;
 
-/// Names one relayed connection of a relay. Never reused.
+/// Names one relayed connection or request of a relay. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// A relayed connection that is open.
+/// A relayed connection that is open, or an HTTP request that is under way.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenConnection {
@@ -37,9 +40,12 @@ pub struct OpenConnection {
     pub entity: EntityKey,
     /// The id under which the relay's events know it.
     pub tracking_id: String,
-    /// Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames.
+    /// Of an HTTP request.
+    pub method: Option<String>,
+    /// Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames. Of a request those of its body
+    /// that a listener was given.
     pub from_sender: u64,
-    /// Bytes that the listener has sent, counted in the same way.
+    /// Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given.
     pub from_listener: u64,
     /// Whether it is held up.
     pub stalled: bool,
@@ -70,18 +76,19 @@ pub(crate) struct Tapped {
 }
 
 impl Taps {
-    pub(super) fn enter(&self, entity: &EntityKey, tracking_id: String) -> Tapped {
+    pub(super) fn enter(&self, entity: &EntityKey, tracking_id: String, method: Option<&Method>) -> Tapped {
         let mut table = lock(&self.0);
         table.last += 1;
         let tap = Arc::new(Tap {
             id: table.last,
             entity: entity.clone(),
             tracking_id,
+            method: method.map(Method::to_string),
             from_sender: AtomicU64::default(),
             from_listener: AtomicU64::default(),
             limit: AtomicU64::new(table.limits.pop_front().unwrap_or(ENDLESS)),
             stalled: AtomicBool::default(),
-            task: AtomicWaker::new(),
+            tasks: Default::default(),
         });
         table.taps.insert(tap.id, tap.clone());
         Tapped { table: self.0.clone(), tap }
@@ -95,7 +102,7 @@ impl Taps {
     pub(crate) fn stall(&self, id: ConnectionId, stalled: bool) -> bool {
         let Some(tap) = self.find(id) else { return false };
         tap.stalled.store(stalled, Ordering::SeqCst);
-        tap.task.wake();
+        tap.wake();
         true
     }
 
@@ -103,7 +110,7 @@ impl Taps {
     pub(crate) fn cut_after(&self, id: ConnectionId, bytes: u64) -> bool {
         let Some(tap) = self.find(id) else { return false };
         tap.limit.store(tap.moved().saturating_add(bytes), Ordering::SeqCst);
-        tap.task.wake();
+        tap.wake();
         true
     }
 
@@ -118,6 +125,11 @@ impl Taps {
 }
 
 impl Tapped {
+    /// For whoever moves the bytes of a request.
+    pub(crate) fn tap(&self) -> Arc<Tap> {
+        self.tap.clone()
+    }
+
     /// Puts the tap between a connection and its sockets.
     pub(crate) fn onto(&self, sender: Leg, listener: Leg) -> (Leg, Leg) {
         let onto = |Leg { socket, read_buf }, from| {
@@ -134,18 +146,19 @@ impl Drop for Tapped {
     }
 }
 
-/// What a test and the task of a connection share.
-struct Tap {
+/// What a test and the tasks of a connection or a request share.
+pub(crate) struct Tap {
     id: u64,
     entity: EntityKey,
     tracking_id: String,
+    method: Option<String>,
     from_sender: AtomicU64,
     from_listener: AtomicU64,
     /// Both directions together; then it is cut.
     limit: AtomicU64,
     stalled: AtomicBool,
-    /// One task polls both sockets.
-    task: AtomicWaker,
+    /// Who moves what the sender says, and what the listener does. Of a connection both are one task.
+    tasks: [AtomicWaker; 2],
 }
 
 impl Tap {
@@ -154,6 +167,7 @@ impl Tap {
             id: ConnectionId(self.id),
             entity: self.entity.clone(),
             tracking_id: self.tracking_id.clone(),
+            method: self.method.clone(),
             from_sender: self.from_sender.load(Ordering::SeqCst),
             from_listener: self.from_listener.load(Ordering::SeqCst),
             stalled: self.is_stalled(),
@@ -178,6 +192,53 @@ impl Tap {
             Party::Listener => &self.from_listener,
         };
         counter.fetch_add(bytes as u64, Ordering::SeqCst);
+        if self.left() == 0 {
+            self.wake();
+        }
+    }
+
+    fn task(&self, from: Party) -> &AtomicWaker {
+        &self.tasks[usize::from(from == Party::Listener)]
+    }
+
+    fn wake(&self) {
+        self.tasks.iter().for_each(AtomicWaker::wake);
+    }
+
+    /// Counts bytes of a request's body once they may move.
+    pub(crate) async fn move_up(&self, bytes: usize) {
+        poll_fn(|cx| {
+            self.task(Party::Sender).register(cx.waker());
+            if self.is_stalled() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        self.heard(Party::Sender, bytes);
+    }
+
+    /// Waits until a response may go to the sender; `false` if it is cut.
+    pub(crate) async fn is_let_through(&self) -> bool {
+        poll_fn(|cx| self.poll_down(cx)).await > 0
+    }
+
+    /// Ready when it is cut.
+    pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.task(Party::Listener).register(cx.waker());
+        if self.left() == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// How many bytes of a response may go to the sender; 0 if it is cut. Whatever comes of it, a change wakes.
+    pub(crate) fn poll_down(&self, cx: &mut Context<'_>) -> Poll<u64> {
+        self.task(Party::Listener).register(cx.waker());
+        match self.left() {
+            0 => Poll::Ready(0),
+            _ if self.is_stalled() => Poll::Pending,
+            left => Poll::Ready(left),
+        }
+    }
+
+    /// Counts bytes of a response's body.
+    pub(crate) fn moved_down(&self, bytes: usize) {
+        self.heard(Party::Listener, bytes);
     }
 
     fn is_stalled(&self) -> bool {
@@ -203,7 +264,7 @@ impl TappedSocket {
     /// Ready where bytes may move.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.tap.is_stalled() {
-            self.tap.task.register(cx.waker());
+            self.tap.task(self.from).register(cx.waker());
             // It may have been let go in between.
             if self.tap.is_stalled() {
                 return self.or_cut();
@@ -222,7 +283,7 @@ impl TappedSocket {
         if written.is_ready() {
             return written;
         }
-        self.tap.task.register(cx.waker());
+        self.tap.task(self.from).register(cx.waker());
         self.or_cut()
     }
 
@@ -279,7 +340,7 @@ impl AsyncRead for TappedSocket {
         let before = buf.filled().len();
         let read = this.poll_some(left, cx, buf);
         if read.is_pending() {
-            this.tap.task.register(cx.waker());
+            this.tap.task(this.from).register(cx.waker());
             return this.or_cut();
         }
         this.tap.heard(this.from, buf.filled().len() - before);

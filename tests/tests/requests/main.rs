@@ -10,6 +10,7 @@ mod early;
 mod ends;
 mod events;
 mod forward;
+mod instrument;
 mod lost;
 mod many;
 mod one_way;
