@@ -1323,7 +1323,7 @@ const char *hr_code_name(hr_code code);
 
 /**
  * Opens a publisher. `path` and `subprotocols` are as for hr_sender_connect. At a hybrid connection for events every listener hears it,
- * at any other one the listener that accepts it. Release it with hr_publisher_release.
+ * at any other one the listener that accepts it. A call that times out has given the attempt up. Release it with hr_publisher_release.
  */
 hr_code hr_publisher_open(struct hr_sender sender,
                           const char *path,
@@ -2017,7 +2017,7 @@ hr_code hr_incoming_reject(struct hr_incoming incoming,
 hr_code hr_incoming_release(struct hr_incoming incoming, struct hr_error **error);
 
 /**
- * Opens a listener. Returns when it is online.
+ * Opens a listener. Returns when it is online. A call that times out has given the attempt up.
  *
  * A connection string of NULL stands for the environment: HYBRIDRELAY_CONNECTION_STRING, or the file that
  * HYBRIDRELAY_CONNECTION_STRING_FILE names. An address such as `sb://host/entity` needs HR_OPT_TOKEN.
@@ -2091,7 +2091,7 @@ hr_code hr_listener_close(struct hr_listener listener,
                           struct hr_error **error);
 
 /**
- * Releases a listener. One that was not closed goes offline.
+ * Releases a listener. One that was not closed goes offline, as soon as no call uses it any more.
  */
 hr_code hr_listener_release(struct hr_listener listener, struct hr_error **error);
 
@@ -2397,7 +2397,7 @@ hr_code hr_presence_release(struct hr_presence presence, struct hr_error **error
 
 /**
  * Follows who listens, in the background. Returns with the first answer, which hr_presence_watch_current tells; after it nothing ends
- * the watch. Release it with hr_presence_watch_release.
+ * the watch. A call that times out has given the attempt up. Release it with hr_presence_watch_release.
  */
 hr_code hr_sender_watch_presence(struct hr_sender sender,
                                  uint32_t timeout_ms,
@@ -2632,7 +2632,8 @@ hr_code hr_stream_shutdown_submit(struct hr_stream stream,
 
 /**
  * Closes both directions in good order: sends what was written, and waits for the peer's close. What it still sends is dropped. Whoever
- * reads or writes at this moment gets HR_CLOSED. HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS; then the connection was aborted.
+ * reads or writes at this moment gets HR_CLOSED. HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call;
+ * then the connection was aborted.
  */
 hr_code hr_stream_close(struct hr_stream stream,
                         uint32_t timeout_ms,

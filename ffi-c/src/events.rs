@@ -78,7 +78,7 @@ pub const HR_EVENT_TRACKING_ID: hr_event_field = 5;
 pub const HR_EVENT_METHOD: hr_event_field = 6;
 
 /// Opens a publisher. `path` and `subprotocols` are as for hr_sender_connect. At a hybrid connection for events every listener hears it,
-/// at any other one the listener that accepts it. Release it with hr_publisher_release.
+/// at any other one the listener that accepts it. A call that times out has given the attempt up. Release it with hr_publisher_release.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_publisher_open(
     sender: hr_sender,

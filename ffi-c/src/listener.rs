@@ -46,7 +46,7 @@ pub const HR_STATUS_OFFLINE: hr_status = 3;
 /// The listener has ended for good.
 pub const HR_STATUS_CLOSED: hr_status = 4;
 
-/// Opens a listener. Returns when it is online.
+/// Opens a listener. Returns when it is online. A call that times out has given the attempt up.
 ///
 /// A connection string of NULL stands for the environment: HYBRIDRELAY_CONNECTION_STRING, or the file that
 /// HYBRIDRELAY_CONNECTION_STRING_FILE names. An address such as `sb://host/entity` needs HR_OPT_TOKEN.
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn hr_listener_close(
     }
 }
 
-/// Releases a listener. One that was not closed goes offline.
+/// Releases a listener. One that was not closed goes offline, as soon as no call uses it any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_listener_release(listener: hr_listener, error: *mut *mut hr_error) -> hr_code {
     unsafe { run(error, || LISTENERS.remove(Handle(listener.id)).map(drop)) }

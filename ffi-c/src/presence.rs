@@ -276,7 +276,7 @@ pub unsafe extern "C" fn hr_presence_release(presence: hr_presence, error: *mut 
 }
 
 /// Follows who listens, in the background. Returns with the first answer, which hr_presence_watch_current tells; after it nothing ends
-/// the watch. Release it with hr_presence_watch_release.
+/// the watch. A call that times out has given the attempt up. Release it with hr_presence_watch_release.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_sender_watch_presence(
     sender: hr_sender,

@@ -213,7 +213,8 @@ pub unsafe extern "C" fn hr_stream_shutdown_submit(
 }
 
 /// Closes both directions in good order: sends what was written, and waits for the peer's close. What it still sends is dropped. Whoever
-/// reads or writes at this moment gets HR_CLOSED. HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS; then the connection was aborted.
+/// reads or writes at this moment gets HR_CLOSED. HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call;
+/// then the connection was aborted.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_stream_close(stream: hr_stream, timeout_ms: u32, error: *mut *mut hr_error) -> hr_code {
     unsafe { run(error, || wait(get(stream)?.close(), timeout_ms)) }

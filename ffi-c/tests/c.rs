@@ -109,6 +109,11 @@ fn a_test_does_to_its_relay_what_it_likes() {
 }
 
 #[test]
+fn a_handle_that_names_nothing_is_an_error_and_never_more() {
+    passes("handles");
+}
+
+#[test]
 fn misuse_is_an_error_and_never_more() {
     passes("misuse");
 }
