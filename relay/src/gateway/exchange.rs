@@ -96,11 +96,14 @@ impl Exchange {
 
     /// Takes a short body in; leaves any other where it is.
     async fn payload(&self, body: RequestBody) -> Result<Payload, Refusal> {
-        let length = body.size_hint().exact();
-        match length {
-            Some(..=CONTROL_BODY) => whole(&self.node, &self.settings, body).await,
-            _ if body.is_end_stream() => Ok(Payload::None),
-            _ => Ok(Payload::Streamed { body, length }),
+        let hint = body.size_hint();
+        // Of a known length both bounds are the same.
+        if hint.upper().is_some() && hint.lower() <= CONTROL_BODY {
+            whole(&self.node, &self.settings, body).await
+        } else if body.is_end_stream() {
+            Ok(Payload::None)
+        } else {
+            Ok(Payload::Streamed { body, length: hint.exact() })
         }
     }
 
