@@ -52,7 +52,7 @@ mod _native {
     #[pymodule_export]
     use crate::listener::{Listener, StatusWatcher};
     #[pymodule_export]
-    use crate::local::LocalRelay;
+    use crate::local::{LocalRelay, RelayEvents};
     #[pymodule_export]
     use crate::log::{log_collect, log_fileno, log_take};
     #[pymodule_export]

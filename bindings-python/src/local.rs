@@ -2,24 +2,40 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hybridrelay_bindings_common::core::env::Env;
 use hybridrelay_bindings_common::core::{Error, ErrorKind};
 use hybridrelay_bindings_common::errors::{Failure, Result};
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_relay::LocalRelay as Relay;
+use hybridrelay_relay::{Attempt, ConnectionId, Discoverable, Distribution, Event, Events, NextRefusal, Visibility};
 use pyo3::prelude::*;
+use tokio::sync;
 
-use crate::boundary::{call, duration};
+use crate::boundary::{call, duration, time_out};
+use crate::lane::Lane;
 use crate::queue::{Queue, Started, none, object};
+
+/// A relayed connection: id, hybrid connection, tracking id, bytes from the sender, bytes from the listener, whether it is held up.
+type Relayed = (u64, String, String, u64, u64, bool);
 
 /// A relay on loopback.
 #[pyclass(frozen, module = "hybridrelay._native")]
 pub(crate) struct LocalRelay(Owned<Arc<Mutex<Option<Relay>>>>);
 
 impl LocalRelay {
+    /// The environment with its clock.
+    pub(crate) fn env(&self, py: Python<'_>) -> PyResult<Env> {
+        self.with(py, |relay| relay.env().clone())
+    }
+
     fn with<T>(&self, py: Python<'_>, look: impl FnOnce(&Relay) -> T) -> PyResult<T> {
+        self.attempt(py, |relay| Ok(look(relay)))
+    }
+
+    fn attempt<T>(&self, py: Python<'_>, look: impl FnOnce(&Relay) -> Result<T>) -> PyResult<T> {
         call(py, || {
             let stopped = || Failure::Core(Error::new(ErrorKind::Closed, "the relay was stopped"));
-            Ok(look(self.lock()?.as_ref().ok_or_else(stopped)?))
+            look(self.lock()?.as_ref().ok_or_else(stopped)?)
         })
     }
 
@@ -83,6 +99,85 @@ impl LocalRelay {
         self.with(py, |relay| *relay.watch_listeners(entity).borrow())
     }
 
+    /// Makes a hybrid connection, or makes it anew.
+    fn add(&self, py: Python<'_>, entity: &str, events: bool, anonymous: bool, discoverable: bool) -> PyResult<()> {
+        self.attempt(py, |relay| {
+            relay.add(entity.parse()?, |mut entity| {
+                if events {
+                    entity = entity.with_distribution(Distribution::All(Default::default()));
+                }
+                if anonymous {
+                    entity = entity.anonymous();
+                }
+                if discoverable {
+                    entity = entity.discoverable(Discoverable::new(Visibility::Public));
+                }
+                entity
+            });
+            Ok(())
+        })
+    }
+
+    /// Moves its clocks on.
+    fn advance(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        self.attempt(py, |relay| {
+            relay.advance(duration("seconds", seconds)?);
+            Ok(())
+        })
+    }
+
+    /// Refuses who comes next.
+    fn refuse_next(&self, py: Python<'_>, status: u16, reason: Option<String>, attempt: Option<&str>) -> PyResult<()> {
+        self.attempt(py, |relay| {
+            let next = reason.into_iter().fold(NextRefusal::new(status), NextRefusal::because);
+            let next = match attempt {
+                None => next,
+                Some("listen") => next.of(Attempt::Listen),
+                Some("connect") => next.of(Attempt::Connect),
+                Some("request") => next.of(Attempt::Request),
+                Some(other) => {
+                    let text = format!("an attempt is 'listen', 'connect' or 'request', not '{other}'");
+                    return Err(Failure::invalid(text));
+                }
+            };
+            Ok(relay.refuse_next(next)?)
+        })
+    }
+
+    /// The relayed connections that are open.
+    fn open_connections(&self, py: Python<'_>) -> PyResult<Vec<Relayed>> {
+        self.with(py, |relay| {
+            let open = relay.open_connections().into_iter();
+            open.map(|one| {
+                let entity = one.entity.path().to_owned();
+                (one.id.0, entity, one.tracking_id, one.from_sender, one.from_listener, one.stalled)
+            })
+            .collect()
+        })
+    }
+
+    /// Holds a relayed connection up, or lets it go on; whether it is open.
+    fn stall(&self, py: Python<'_>, id: u64, stalled: bool) -> PyResult<bool> {
+        let id = ConnectionId(id);
+        self.with(py, |relay| if stalled { relay.stall(id) } else { relay.resume(id) })
+    }
+
+    /// Cuts a relayed connection after so many bytes; whether it is open.
+    fn cut_after(&self, py: Python<'_>, id: u64, bytes: u64) -> PyResult<bool> {
+        self.with(py, |relay| relay.cut_after(ConnectionId(id), bytes))
+    }
+
+    /// Cuts the next one after so many bytes.
+    fn cut_next_after(&self, py: Python<'_>, bytes: u64) -> PyResult<()> {
+        self.with(py, |relay| relay.cut_next_after(bytes))
+    }
+
+    /// Follows what happens from now on.
+    fn events(&self, py: Python<'_>) -> PyResult<RelayEvents> {
+        let events = self.with(py, Relay::events)?;
+        Ok(RelayEvents { events: Owned::new(Arc::new(sync::Mutex::new(events))), heard: Lane::new() })
+    }
+
     /// Stops it: connections have `drain` seconds to end.
     fn stop<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, drain: f64) -> Started<'py> {
         let (relay, drain) = call(py, || Ok((self.lock()?.take(), duration("drain", drain)?)))?;
@@ -93,5 +188,35 @@ impl LocalRelay {
             Ok(())
         };
         queue.submit(py, tag, stopping, none)
+    }
+}
+
+/// Follows what happens at a relay.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct RelayEvents {
+    events: Owned<Arc<sync::Mutex<Events>>>,
+    heard: Lane<(Option<Arc<Event>>, u64)>,
+}
+
+#[pymethods]
+impl RelayEvents {
+    /// What happens next: operation, hybrid connection, tracking id, peer, reason, status, when, how many were missed
+    /// so far. `None` once the relay has ended.
+    fn next<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+        let events = call(py, || self.events.get().cloned())?;
+        let next = async move {
+            let mut events = events.lock().await;
+            let event = events.next().await;
+            Ok((event, events.missed()))
+        };
+        self.heard.next(py, queue, tag, next, |py, (event, missed)| {
+            let Some(event) = event else { return none(py, ()) };
+            let peer = (event.peer.ip().to_string(), event.peer.port());
+            let (operation, entity) = (event.operation.as_str(), event.entity.as_ref().map(|key| key.path()));
+            let (reason, status) = (event.detail.reason(), event.detail.status());
+            let at = time_out(Some(event.at));
+            let facts = (operation, entity, &event.tracking_id, peer, reason, status, at, missed);
+            Ok(facts.into_pyobject(py)?.into_any())
+        })
     }
 }

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::boundary::{duration, exception};
+use crate::local::LocalRelay;
 use crate::token::TokenProvider;
 
 /// Where to go: a connection string or an address; `None` for what the environment says.
@@ -68,6 +69,7 @@ macro_rules! set_reach {
             "insecure_skip_verify" => |value| $builder.insecure_skip_verify(value.extract()?),
             "insecure_plaintext" => |value| $builder.insecure_plaintext(value.extract()?),
             "headers" => |value| pairs(value)?.into_iter().fold($builder, |builder, (name, value)| builder.header(name, value)),
+            "clock" => |value| $builder.env(value.cast::<LocalRelay>()?.get().env(value.py())?),
             $($rows)*
         }
     };

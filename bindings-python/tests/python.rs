@@ -63,6 +63,7 @@ files! {
     applications_of_frameworks_need_no_change => "test_frameworks.py",
     asgi_applications_are_served => "test_asgi.py",
     blocking_calls_need_no_event_loop => "test_sync.py",
+    a_relay_is_an_instrument_of_tests => "test_local.py",
     bytes_are_asyncio_streams => "test_streams.py",
     clients_of_httpx_reach_listeners => "test_httpx.py",
     events_and_presence => "test_events.py",

@@ -8,12 +8,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hybridrelay::env::Env;
-use hybridrelay::{RelayAddress, Result};
+use hybridrelay::{EntityPath, RelayAddress, Result};
 use tokio::sync::watch;
 
 use crate::config::{Config, ListenAddress};
 use crate::instrument::{ConnectionId, Instrument, MovableClock, NextRefusal, OpenConnection};
-use crate::namespace::{AutoCreate, EntitySettings, Namespace, Rights, Rule, WebSocketPaths};
+use crate::namespace::{AutoCreate, Entity, EntitySettings, Namespace, Rights, Rule, WebSocketPaths};
 use crate::observe::Events;
 use crate::relay::{Relay, RelayHandle};
 use crate::store::MemoryStore;
@@ -125,6 +125,21 @@ impl LocalRelay {
     /// The name of the namespace in the store.
     pub fn namespace(&self) -> &'static str {
         NAMESPACE
+    }
+
+    /// Makes a hybrid connection, or makes it anew: one as those that appear when somebody listens, and what `change` makes of it. The
+    /// namespace tells of endpoints from the first one on that may be found.
+    pub fn add(&self, path: EntityPath, change: impl FnOnce(Entity) -> Entity) {
+        let now = self.env.wall_clock();
+        self.store.edit(NAMESPACE, |namespace| {
+            let entity = match &namespace.auto_create {
+                Some(policy) => policy.entity(path, now),
+                None => Entity::new(path),
+            };
+            let entity = change(entity);
+            namespace.discovery |= entity.settings.discoverable.is_some();
+            namespace.insert(entity);
+        });
     }
 
     /// Follows how many listeners are online under a hybrid connection.

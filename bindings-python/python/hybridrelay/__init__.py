@@ -47,7 +47,7 @@ from ._events import Event, EventOrigin, Events, Publisher
 from ._headers import Headers
 from ._incoming import Incoming, IncomingConnect, IncomingRequest, ResponseWriter
 from ._listener import Listener, Status, listen
-from ._local import LocalRelay
+from ._local import LocalRelay, OpenConnection, RelayEvent, RelayEvents
 from ._native import __version__
 from ._options import ConnectOptions, ListenerOptions, OpenOptions, ReachOptions, SenderOptions
 from ._presence import (
@@ -91,6 +91,7 @@ __all__ = [
     "NetworkError",
     "NoListeners",
     "OneWay",
+    "OpenConnection",
     "OpenOptions",
     "Presence",
     "PresenceEvent",
@@ -103,6 +104,8 @@ __all__ = [
     "ReachOptions",
     "Rejected",
     "RelayError",
+    "RelayEvent",
+    "RelayEvents",
     "RelayTransport",
     "RequestOptions",
     "Response",

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from . import _logging
 from ._headers import HeaderTypes, decode
+from ._local import Controls
 from ._tokens import TokenProvider
 
 
@@ -27,6 +28,9 @@ class ReachOptions(TypedDict, total=False):
     """Allow connections without TLS to public hosts as well."""
     headers: HeaderTypes | None
     """Header fields of every handshake with the relay."""
+    clock: Controls | None
+    """In tests: a :class:`LocalRelay` by whose clock to live, which its ``advance`` moves. A leap of more than the ten seconds in which a
+    Ping is answered makes listeners dial anew."""
 
 
 class SenderOptions(ReachOptions, total=False):
@@ -104,6 +108,11 @@ def native(options: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(credential, TokenProvider):
             raise TypeError(f"credential is a TokenProvider, not {type(credential).__name__}")
         out["credential"] = credential._native
+    clock = out.get("clock")
+    if clock is not None:
+        if not isinstance(clock, Controls):
+            raise TypeError(f"clock is a LocalRelay, not {type(clock).__name__}")
+        out["clock"] = clock._use()
     if out.get("headers") is not None:
         out["headers"] = decode(out["headers"])
     if out.get("subprotocols") is not None:

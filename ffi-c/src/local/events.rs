@@ -8,7 +8,7 @@ use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::returns::{Returns, Taken};
 use hybridrelay_bindings_common::turns::Turns;
 use hybridrelay_bindings_common::{Code, Failure, operation};
-use hybridrelay_relay::{Detail, Event, Events};
+use hybridrelay_relay::{Event, Events};
 
 use super::{get, hr_local_relay};
 use crate::boundary::{Out, copy_out, run, wait};
@@ -138,29 +138,12 @@ pub unsafe extern "C" fn hr_relay_event_get(
                 HR_RELAY_EVENT_ENTITY => event.entity.as_ref().map(|key| key.path().to_owned()).unwrap_or_default(),
                 HR_RELAY_EVENT_TRACKING_ID => event.tracking_id.clone(),
                 HR_RELAY_EVENT_PEER => event.peer.to_string(),
-                HR_RELAY_EVENT_REASON => reason(&event.detail).to_owned(),
-                HR_RELAY_EVENT_STATUS => status(&event.detail).map(|status| status.to_string()).unwrap_or_default(),
+                HR_RELAY_EVENT_REASON => event.detail.reason().unwrap_or_default().to_owned(),
+                HR_RELAY_EVENT_STATUS => event.detail.status().map(|status| status.to_string()).unwrap_or_default(),
                 other => return Err(Failure::invalid(format!("{other} is nothing that an event of a relay tells"))),
             };
             copy_out(&value, buffer, capacity, len)
         })
-    }
-}
-
-fn reason(detail: &Detail) -> &str {
-    match detail {
-        Detail::Refused { reason, .. } => reason,
-        Detail::Because(reason) => reason,
-        Detail::Request { outcome, .. } | Detail::Connection { outcome, .. } => outcome,
-        _ => "",
-    }
-}
-
-fn status(detail: &Detail) -> Option<u16> {
-    match detail {
-        Detail::Refused { status, .. } | Detail::Rejected { status } => Some(*status),
-        Detail::Request { status, .. } => *status,
-        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hybridrelay_bindings_common::Failure;
 use hybridrelay_bindings_common::errors::Result;
-use hybridrelay_relay::{Attempt, ConnectionId, Distribution, Entity, LocalRelay, NextRefusal, OpenConnection};
+use hybridrelay_relay::{Attempt, ConnectionId, Distribution, LocalRelay, NextRefusal, OpenConnection};
 use hybridrelay_relay::{Discoverable, Visibility};
 
 use super::{get, hr_local_relay};
@@ -71,19 +71,18 @@ pub unsafe extern "C" fn hr_local_relay_add(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let relay = get(relay)?;
-            let mut entity = Entity::new(required("entity", entity, entity_len)?.parse()?);
-            if flags & HR_ENTITY_EVENTS != 0 {
-                entity = entity.with_distribution(Distribution::All(Default::default()));
-            }
-            if flags & HR_ENTITY_ANONYMOUS != 0 {
-                entity = entity.anonymous();
-            }
-            if flags & HR_ENTITY_DISCOVERABLE != 0 {
-                entity = entity.discoverable(Discoverable::new(Visibility::Public));
-                relay.store().edit(relay.namespace(), |namespace| namespace.discovery = true);
-            }
-            relay.store().put_entity(relay.namespace(), entity);
+            get(relay)?.add(required("entity", entity, entity_len)?.parse()?, |mut entity| {
+                if flags & HR_ENTITY_EVENTS != 0 {
+                    entity = entity.with_distribution(Distribution::All(Default::default()));
+                }
+                if flags & HR_ENTITY_ANONYMOUS != 0 {
+                    entity = entity.anonymous();
+                }
+                if flags & HR_ENTITY_DISCOVERABLE != 0 {
+                    entity = entity.discoverable(Discoverable::new(Visibility::Public));
+                }
+                entity
+            });
             Ok(())
         })
     }

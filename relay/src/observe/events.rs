@@ -97,6 +97,27 @@ pub enum Detail {
     },
 }
 
+impl Detail {
+    /// Why something was refused, or how it ended: a word that never changes, but of a listener's end what the listener was told.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Refused { reason, .. } => Some(reason),
+            Self::Because(reason) => Some(reason),
+            Self::Request { outcome, .. } | Self::Connection { outcome, .. } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// The status of a refusal or of a response.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } | Self::Rejected { status } => Some(*status),
+            Self::Request { status, .. } => *status,
+            _ => None,
+        }
+    }
+}
+
 impl Event {
     /// Whether an operator wants to see it without asking. What a peer can cause as often as it likes is for those who ask.
     fn is_noteworthy(&self) -> bool {

@@ -21,7 +21,6 @@ from typing import Unpack
 from .. import _connection, _listener, _presence
 from .._errors import RelayError
 from .._listener import Status
-from .._local import LocalRelay
 from .._logging import logger
 from .._options import ListenerOptions, OpenOptions, ReachOptions
 from .._presence import Endpoint, EndpointEvent
@@ -32,6 +31,7 @@ from ._listening import Listener
 from ._sending import RequestOptions, Response, Sender
 from ._serving import Incoming, IncomingConnect, IncomingRequest, ResponseWriter
 from ._stream import Connection
+from ._testing import LocalRelay, RelayEvents
 from ._wrapper import _each, _open
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "LocalRelay",
     "PresenceEvents",
     "Publisher",
+    "RelayEvents",
     "RequestOptions",
     "Response",
     "ResponseWriter",

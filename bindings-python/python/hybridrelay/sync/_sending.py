@@ -16,7 +16,7 @@ from .._run import run
 from .._sender import OneWay, ParamTypes
 from ._event import PresenceEvents, Publisher
 from ._stream import Connection
-from ._wrapper import ContentTypes, _Closing, _each, _open, _Wrapper
+from ._wrapper import ContentTypes, _Closing, _each, _open
 
 
 class RequestOptions(TypedDict, total=False):
@@ -34,7 +34,7 @@ class RequestOptions(TypedDict, total=False):
     """How many seconds the head of the response may take."""
 
 
-class Response(_Wrapper[_response_.Response]):
+class Response(_Closing[_response_.Response]):
     """The response of a listener. See :class:`hybridrelay.Response`."""
 
     __slots__ = ()
@@ -103,6 +103,10 @@ class Response(_Wrapper[_response_.Response]):
     def iter_lines(self) -> Iterator[str]:
         """The body line by line, without line ends."""
         return _each(self._inner.aiter_lines())
+
+    def close(self) -> None:
+        """Lets go of the response: what was not read is dropped."""
+        run(self._inner.aclose())
 
 
 class Sender(_Closing[_sender.Sender]):
