@@ -74,5 +74,6 @@ files! {
     requests_are_answered => "test_requests.py",
     tokens_come_from_anywhere => "test_tokens.py",
     types_stubs_and_documentation => "test_package.py",
+    waits_that_are_cancelled_lose_nothing => "test_cancelling.py",
     wsgi_applications_are_served => "test_wsgi.py",
 }

@@ -53,6 +53,7 @@ from ._options import ConnectOptions, ListenerOptions, OpenOptions, ReachOptions
 from ._presence import (
     Endpoint,
     EndpointEvent,
+    EndpointEvents,
     Presence,
     PresenceEvent,
     PresenceEvents,
@@ -72,6 +73,7 @@ __all__ = [
     "ConnectionLost",
     "Endpoint",
     "EndpointEvent",
+    "EndpointEvents",
     "EndpointNotFound",
     "ErrorKind",
     "Event",

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from typing import Any
 
 from . import _native
-from ._errors import ErrorKind, make
-from ._run import call, is_blocking
+from ._errors import ErrorKind, RelayError, Timeout, make
+from ._run import Source, call, is_blocking
 
 
 def is_stream(content: Any) -> bool:
@@ -55,6 +55,29 @@ async def upload(writer: _native.BodyWriter, content: Any) -> None:
     finally:
         writer.end(finished)
         await chunks.aclose()
+
+
+class Chunks:
+    """The chunks of a body that comes. One that has broken off stays broken: its end is never taken for a good one."""
+
+    __slots__ = ("_failure", "_source")
+
+    def __init__(self, body: _native.Body) -> None:
+        self._source: Source[bytes | None] = Source(body.chunk)
+        self._failure: RelayError | None = None
+
+    async def next(self) -> bytes | None:
+        """The next chunk; ``None`` at the end."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return await self._source.next()
+        except Timeout:
+            # The time limit of this wait.
+            raise
+        except RelayError as error:
+            self._failure = error
+            raise
 
 
 async def whole(next_chunk: Callable[[], Awaitable[bytes | None]], limit: int) -> bytes:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from . import _native
 from ._connection import Connection
-from ._content import chunks_of, is_stream, whole
+from ._content import Chunks, chunks_of, is_stream, whole
 from ._errors import ErrorKind, InvalidArgument, make
 from ._headers import Headers, HeaderTypes, encode
-from ._run import Source, call
+from ._run import Each, call
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -129,7 +129,7 @@ class IncomingRequest:
         self.headers = Headers(headers)
         self.remote_addr = remote
         self.tracking_id = tracking_id
-        self._body: Source[bytes | None] | None = None
+        self._body: Chunks | None = None
         self._responder: _native.Responder | None = None
         self._answered = False
 
@@ -153,9 +153,8 @@ class IncomingRequest:
         """The rest of the body, read as JSON."""
         return json_.loads(await self.read(limit))
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (chunk := await self._chunk()) is not None:
-            yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return Each(self._chunk)
 
     async def _chunk(self) -> bytes | None:
         self._begin()
@@ -226,7 +225,7 @@ class IncomingRequest:
         native, self._native = self._native, None
         if native is not None:
             body, self._responder = native.take()
-            self._body = Source(body.chunk)
+            self._body = Chunks(body)
         elif self._responder is None:
             raise make(ErrorKind.CLOSED, "the request was refused already")
 

@@ -19,7 +19,7 @@ from ._logging import logger
 from ._opening import Opening
 from ._options import ListenerOptions
 from ._options import native as native_options
-from ._run import Source, call
+from ._run import Each, Source, call
 from ._stopping import Stopping, within
 
 if TYPE_CHECKING:
@@ -176,16 +176,20 @@ class Listener:
         assert status is not None
         return status
 
-    async def statuses(self) -> AsyncIterator[Status]:
+    def statuses(self) -> AsyncIterator[Status]:
         """The status now, and each change, until the listener has ended. The newest always comes; what was over before may be skipped."""
-        watcher = self._native.watch()
-        seen = Source(watcher.changed)
-        current = self.status
-        yield current
-        while (status := _status(await seen.next())) is not None:
-            if status != current:
-                current = status
-                yield status
+        seen: Source[Any] = Source(self._native.watch().changed)
+        told: Status | None = None
+
+        async def next() -> Status | None:
+            nonlocal told
+            status: Status | None = self.status if told is None else told
+            while status == told:
+                status = _status(await seen.next())
+            told = status or told
+            return status
+
+        return Each(next)
 
     def on_status(self, callback: StatusCallback) -> Callable[[], None]:
         """Calls `callback` with the status now and with each change, in this event loop. Returns a function that ends that."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import AsyncIterator
 from typing import Any, Literal, Unpack
 
 from . import _native
@@ -150,22 +149,36 @@ async def endpoints(target: str | None = None, /, **options: Unpack[ReachOptions
     return _endpoints(await call(namespace.endpoints))
 
 
-async def watch_endpoints(
-    target: str | None = None, /, **options: Unpack[ReachOptions]
-) -> AsyncIterator[EndpointEvent]:
-    """Everything that happens to the endpoints of a namespace, in order: ``async for event in watch_endpoints(cs)``."""
-    heard: Source[Any] = Source(_native.Namespace(target, native(options)).watch().next)
-    while True:
-        event = await heard.next()
-        if event["kind"] != "unknown":
-            yield EndpointEvent(
-                event["kind"],
-                _endpoints(event.get("endpoints", ())),
-                event.get("path"),
-                time(event.get("at")),
-                event.get("error"),
-                event.get("retry_in"),
-            )
+class EndpointEvents:
+    """Everything that happens to the endpoints of a namespace, in order, also over the loss of the connection to the relay."""
+
+    def __init__(self, native: _native.EndpointEvents) -> None:
+        self._heard: Source[Any] = Source(native.next)
+
+    async def next(self) -> EndpointEvent:
+        """What happens next. Raises only if the relay cannot be heard at first; then the next call tries again."""
+        while True:
+            event = await self._heard.next()
+            if event["kind"] != "unknown":
+                return EndpointEvent(
+                    event["kind"],
+                    _endpoints(event.get("endpoints", ())),
+                    event.get("path"),
+                    time(event.get("at")),
+                    event.get("error"),
+                    event.get("retry_in"),
+                )
+
+    def __aiter__(self) -> EndpointEvents:
+        return self
+
+    async def __anext__(self) -> EndpointEvent:
+        return await self.next()
+
+
+def watch_endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> EndpointEvents:
+    """Follows the endpoints of a namespace: ``async for event in watch_endpoints(cs)``. Options are those of :class:`ReachOptions`."""
+    return EndpointEvents(_native.Namespace(target, native(options)).watch())
 
 
 def presence(facts: Any) -> Presence:

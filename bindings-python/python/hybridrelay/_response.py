@@ -6,15 +6,19 @@ import asyncio
 import codecs
 import email.message
 import json as json_
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from . import _native
-from ._content import whole
+from ._content import Chunks, whole
 from ._errors import ErrorKind, make
 from ._headers import Headers
-from ._run import Source
+from ._run import Each
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Response:
@@ -43,7 +47,7 @@ class Response:
         self.status_code = status_code
         self.reason_phrase = reason_phrase
         self.headers = Headers(headers)
-        self._body: Source[bytes | None] | None = Source(body.chunk)
+        self._body: Chunks | None = Chunks(body)
         self._limit = limit
         self._content: bytes | None = None
         self._uploading = uploading
@@ -108,37 +112,21 @@ class Response:
         """The body, read as JSON. Options are those of :func:`json.loads`."""
         return json_.loads(self.content, **options)
 
-    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        """The body as it comes, or in chunks of `chunk_size`."""
-        held = bytearray()
-        while (chunk := await self._chunk()) is not None:
-            if chunk_size is None:
-                yield chunk
-                continue
-            held += chunk
-            while len(held) >= chunk_size:
-                yield bytes(held[:chunk_size])
-                del held[:chunk_size]
-        if held:
-            yield bytes(held)
+    def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it comes, or in chunks of `chunk_size`. Cancelling a wait loses nothing: the next one goes on where it was."""
+        if chunk_size is None:
+            return Each(self._chunk)
+        if chunk_size < 1:
+            raise make(ErrorKind.INVALID_ARGUMENT, f"chunk_size is a number from 1 up, not {chunk_size}")
+        return _Cut(self._chunk, _Pieces(chunk_size))
 
-    async def aiter_text(self) -> AsyncIterator[str]:
+    def aiter_text(self) -> AsyncIterator[str]:
         """The body as text, as it comes."""
-        decoder = codecs.getincrementaldecoder(self.encoding)(errors="replace")
-        while (chunk := await self._chunk()) is not None:
-            if text := decoder.decode(chunk):
-                yield text
-        if text := decoder.decode(b"", True):
-            yield text
+        return _Cut(self._chunk, _Text(self.encoding))
 
-    async def aiter_lines(self) -> AsyncIterator[str]:
+    def aiter_lines(self) -> AsyncIterator[str]:
         """The body line by line, without line ends."""
-        lines = LineDecoder()
-        async for text in self.aiter_text():
-            for line in lines.feed(text):
-                yield line
-        for line in lines.end():
-            yield line
+        return _Cut(self._chunk, _Lines(self.encoding))
 
     async def _chunk(self) -> bytes | None:
         if self._body is None:
@@ -165,6 +153,83 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<hybridrelay.Response [{self.status_code} {self.reason_phrase}]>"
+
+
+class _Cutter(Protocol[T_co]):
+    """Makes something else of chunks."""
+
+    def feed(self, chunk: bytes) -> Iterable[T_co]: ...
+
+    def end(self) -> Iterable[T_co]: ...
+
+
+class _Cut(Generic[T]):
+    """A body as a cutter makes it."""
+
+    def __init__(self, chunk: Callable[[], Awaitable[bytes | None]], cutter: _Cutter[T]) -> None:
+        self._chunk = chunk
+        self._cutter = cutter
+        self._cut: deque[T] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> _Cut[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while not self._cut:
+            if self._ended:
+                raise StopAsyncIteration
+            chunk = await self._chunk()
+            self._ended = chunk is None
+            self._cut.extend(self._cutter.end() if chunk is None else self._cutter.feed(chunk))
+        return self._cut.popleft()
+
+
+class _Pieces:
+    """Chunks of one size, of which the last may be shorter."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._held = bytearray()
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        self._held += chunk
+        whole = len(self._held) - len(self._held) % self._size
+        pieces = [bytes(self._held[at : at + self._size]) for at in range(0, whole, self._size)]
+        del self._held[:whole]
+        return pieces
+
+    def end(self) -> list[bytes]:
+        return [bytes(self._held)] if self._held else []
+
+
+class _Text:
+    """Text, as far as it is whole characters."""
+
+    def __init__(self, encoding: str) -> None:
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+
+    def feed(self, chunk: bytes) -> list[str]:
+        text = self._decoder.decode(chunk)
+        return [text] if text else []
+
+    def end(self) -> list[str]:
+        text = self._decoder.decode(b"", True)
+        return [text] if text else []
+
+
+class _Lines:
+    """Lines of text."""
+
+    def __init__(self, encoding: str) -> None:
+        self._text = _Text(encoding)
+        self._lines = LineDecoder()
+
+    def feed(self, chunk: bytes) -> list[str]:
+        return [line for text in self._text.feed(chunk) for line in self._lines.feed(text)]
+
+    def end(self) -> list[str]:
+        return [line for text in self._text.end() for line in self._lines.feed(text)] + self._lines.end()
 
 
 class LineDecoder:

@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from . import _logging, _native
@@ -255,6 +255,25 @@ class Source(Generic[T]):
         kept = [future.result() for future in self._kept if future.exception() is None]
         self._kept.clear()
         return kept
+
+
+class Each(Generic[T]):
+    """What a function yields until it yields `None`, for ``async for``. Unlike an asynchronous generator it goes on behind a wait that was
+    cancelled."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self, next: Callable[[], Awaitable[T | None]]) -> None:
+        self._next = next
+
+    def __aiter__(self) -> Each[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        item = await self._next()
+        if item is None:
+            raise StopAsyncIteration
+        return item
 
 
 def run(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:

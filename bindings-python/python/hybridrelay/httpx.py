@@ -21,7 +21,7 @@ import httpx
 from . import _errors
 from ._options import SenderOptions
 from ._response import Response
-from ._run import run
+from ._run import Each, run
 from ._sender import Sender
 
 __all__ = ["AsyncTransport", "Transport"]
@@ -201,14 +201,13 @@ class _AsyncBody(httpx.AsyncByteStream):
         self._response = response
         self._limit = limit
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            with _failures():
-                async with asyncio.timeout(self._limit):
-                    chunk = await self._response._chunk()
-            if chunk is None:
-                return
-            yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return Each(self._chunk)
+
+    async def _chunk(self) -> bytes | None:
+        with _failures():
+            async with asyncio.timeout(self._limit):
+                return await self._response._chunk()
 
     async def aclose(self) -> None:
         await self._response.aclose()
@@ -222,12 +221,11 @@ class _Body(httpx.SyncByteStream):
         self._limit = limit
 
     def __iter__(self) -> Iterator[bytes]:
-        while True:
-            with _failures():
-                chunk = run(self._response._chunk(), self._limit)
-            if chunk is None:
-                return
-            yield chunk
+        return iter(self._chunk, None)
+
+    def _chunk(self) -> bytes | None:
+        with _failures():
+            return run(self._response._chunk(), self._limit)
 
     def close(self) -> None:
         run(self._response.aclose())

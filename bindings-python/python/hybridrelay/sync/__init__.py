@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Unpack
 
@@ -23,19 +23,20 @@ from .._errors import RelayError
 from .._listener import Status
 from .._logging import logger
 from .._options import ListenerOptions, OpenOptions, ReachOptions
-from .._presence import Endpoint, EndpointEvent
+from .._presence import Endpoint
 from .._run import run
 from .._tokens import TokenProvider, create_token
-from ._event import Events, PresenceEvents, Publisher
+from ._event import EndpointEvents, Events, PresenceEvents, Publisher
 from ._listening import Listener
 from ._sending import RequestOptions, Response, Sender
 from ._serving import Incoming, IncomingConnect, IncomingRequest, ResponseWriter
 from ._stream import Connection
 from ._testing import LocalRelay, RelayEvents
-from ._wrapper import _each, _open
+from ._wrapper import _open
 
 __all__ = [
     "Connection",
+    "EndpointEvents",
     "Events",
     "Incoming",
     "IncomingConnect",
@@ -89,9 +90,9 @@ def endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> 
     return run(_presence.endpoints(target, **options))
 
 
-def watch_endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> Iterator[EndpointEvent]:
-    """Everything that happens to the endpoints of a namespace, in order."""
-    return _each(_presence.watch_endpoints(target, **options))
+def watch_endpoints(target: str | None = None, /, **options: Unpack[ReachOptions]) -> EndpointEvents:
+    """Follows the endpoints of a namespace: ``for event in watch_endpoints(cs)``."""
+    return EndpointEvents(_presence.watch_endpoints(target, **options))
 
 
 class Server:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _events, _presence
 from .._errors import RelayError
-from .._presence import PresenceEvent
+from .._presence import EndpointEvent, PresenceEvent
 from .._run import run
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ class Events(_Wrapper[_events.Events]):
         return run(self._inner.next(), timeout)
 
     def __iter__(self) -> Iterator[_events.Event]:
-        while (event := self.next()) is not None:
-            yield event
+        return iter(self.next, None)
 
 
 class PresenceEvents(_Wrapper[_presence.PresenceEvents]):
@@ -79,5 +78,17 @@ class PresenceEvents(_Wrapper[_presence.PresenceEvents]):
         return run(self._inner.next(), timeout)
 
     def __iter__(self) -> Iterator[PresenceEvent]:
-        while True:
-            yield self.next()
+        return iter(self.next, None)
+
+
+class EndpointEvents(_Wrapper[_presence.EndpointEvents]):
+    """Everything that happens to the endpoints of a namespace, in order."""
+
+    __slots__ = ()
+
+    def next(self, timeout: float | None = None) -> EndpointEvent:
+        """What happens next."""
+        return run(self._inner.next(), timeout)
+
+    def __iter__(self) -> Iterator[EndpointEvent]:
+        return iter(self.next, None)

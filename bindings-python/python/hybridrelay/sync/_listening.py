@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 from ._event import Events
 from ._serving import Incoming, IncomingConnect, IncomingRequest
-from ._wrapper import _Closing, _next
+from ._wrapper import _Closing, _each
 
 
 class Listener(_Closing[_listener.Listener]):
@@ -88,12 +88,7 @@ class Listener(_Closing[_listener.Listener]):
 
     def statuses(self) -> Iterator[Status]:
         """The status now, and each change, until the listener has ended."""
-        statuses = self._inner.statuses()
-        while True:
-            try:
-                yield run(_next(statuses))
-            except StopAsyncIteration:
-                return
+        return _each(self._inner.statuses())
 
     def on_status(self, callback: Callable[[Status], object]) -> None:
         """Calls `callback` with the status now and with each change, in a thread of its own, until the listener has ended."""
@@ -128,8 +123,7 @@ class Listener(_Closing[_listener.Listener]):
         run(self._inner.close())
 
     def __iter__(self) -> Iterator[Incoming]:
-        while (incoming := self.accept()) is not None:
-            yield incoming
+        return iter(self.accept, None)
 
 
 def _handle(handler: Callable[[Incoming], object], incoming: Incoming, turns: threading.Semaphore) -> None:

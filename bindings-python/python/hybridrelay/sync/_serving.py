@@ -142,8 +142,7 @@ class IncomingRequest(_Wrapper[_incoming.IncomingRequest]):
         return run(self._inner.json(limit))
 
     def __iter__(self) -> Iterator[bytes]:
-        while (chunk := run(self._inner._chunk())) is not None:
-            yield chunk
+        return iter(lambda: run(self._inner._chunk()), None)
 
     def respond(
         self,

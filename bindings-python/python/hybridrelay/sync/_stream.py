@@ -93,8 +93,7 @@ class Connection(_Closing[_connection.Connection]):
         return self._inner.remote_addr
 
     def __iter__(self) -> Iterator[str | bytes]:
-        while (message := self.receive()) is not None:
-            yield message
+        return iter(self.receive, None)
 
 
 class _Reading(io.RawIOBase):

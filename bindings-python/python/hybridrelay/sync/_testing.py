@@ -41,5 +41,4 @@ class RelayEvents(_Wrapper[_local.RelayEvents]):
         return self._inner.missed
 
     def __iter__(self) -> Iterator[RelayEvent]:
-        while (event := self.next()) is not None:
-            yield event
+        return iter(self.next, None)

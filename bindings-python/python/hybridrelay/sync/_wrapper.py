@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, Union, cast
 
@@ -45,19 +45,13 @@ class _Closing(_Wrapper[T]):
         run(cast(Any, self._inner).__aexit__(kind, error, trace))
 
 
-async def _next(iterator: Any) -> Any:
-    return await iterator.__anext__()
+async def _next(iterator: AsyncIterator[T]) -> T | None:
+    return await anext(iterator, None)
 
 
-def _each(iterator: Any) -> Iterator[Any]:
-    try:
-        while True:
-            try:
-                yield run(_next(iterator))
-            except StopAsyncIteration:
-                return
-    finally:
-        run(iterator.aclose())
+def _each(iterator: AsyncIterator[T]) -> Iterator[T]:
+    """The same for blocking calls. Unlike a generator it goes on behind an exception, such as that of Ctrl-C."""
+    return iter(lambda: run(_next(iterator)), None)
 
 
 async def _open(opening: Any) -> Any:

@@ -1,0 +1,168 @@
+"""Waits that are cancelled lose nothing: what iterates goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import hybridrelay
+import pytest
+from conftest import pair
+from hybridrelay import Listener, LocalRelay, Response, Sender, sync
+
+
+async def cancelled(iterator: AsyncIterator[Any]) -> None:
+    """Cancels a wait for the next item, for which nothing has come."""
+    waiting = asyncio.ensure_future(_next(iterator))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def _next(iterator: AsyncIterator[Any]) -> Any:
+    return await anext(iterator)
+
+
+async def requested(listener: Listener) -> hybridrelay.IncomingRequest:
+    """The request that comes next."""
+    incoming = await listener.accept()
+    assert isinstance(incoming, hybridrelay.IncomingRequest)
+    return incoming
+
+
+CHUNKS = (b"one\nt", b"wo\n\xc3", b"\xa4\n")
+
+#: How a body is iterated over, and what each of the chunks makes there, and the end.
+WAYS: dict[str, tuple[Callable[[Response], AsyncIterator[Any]], list[list[Any]]]] = {
+    "bytes": (lambda response: response.aiter_bytes(), [[b"one\nt"], [b"wo\n\xc3"], [b"\xa4\n"], []]),
+    "pieces": (lambda response: response.aiter_bytes(4), [[b"one\n"], [b"two\n"], [], [b"\xc3\xa4\n"]]),
+    "text": (lambda response: response.aiter_text(), [["one\nt"], ["wo\n"], ["ä\n"], []]),
+    "lines": (lambda response: response.aiter_lines(), [["one"], ["two"], ["ä"], []]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_response_is_read_on(listener: Listener, cs: str, way: str) -> None:
+    iterate, (*expected, last) = WAYS[way]
+    async with Sender(cs) as sender:
+        asking = asyncio.ensure_future(_begun(sender))
+        async with (await requested(listener)).start_response() as writer:
+            await writer.flush()
+            response = await asking
+            iterator = iterate(response)
+            for chunk, items in zip(CHUNKS, expected, strict=True):
+                await cancelled(iterator)
+                await writer.write(chunk, flush=True)
+                for item in items:
+                    assert await anext(iterator) == item
+        assert [item async for item in iterator] == last
+        with pytest.raises(StopAsyncIteration):
+            await anext(iterator)
+        with pytest.raises(hybridrelay.InvalidArgument, match="chunk_size"):
+            response.aiter_bytes(0)
+        await response.aclose()
+
+
+async def test_a_request_is_read_on(listener: Listener, cs: str) -> None:
+    written: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def body() -> AsyncIterator[bytes]:
+        while (chunk := await written.get()) is not None:
+            yield chunk
+
+    async with Sender(cs) as sender:
+        asking = asyncio.ensure_future(sender.post(content=body()))
+        # What is longer than a control channel takes comes piece by piece.
+        written.put_nowait(b"x" * 100_000)
+        request = await requested(listener)
+        chunks, size = aiter(request), 0
+        while size < 100_000:
+            size += len(await anext(chunks))
+        for chunk in CHUNKS:
+            await cancelled(chunks)
+            written.put_nowait(chunk)
+            assert await anext(chunks) == chunk
+        written.put_nowait(None)
+        assert [chunk async for chunk in chunks] == []
+        await request.respond()
+        assert (await asking).is_success
+
+
+async def test_messages_statuses_and_senders_come_on(hybridrelay_own_relay: LocalRelay) -> None:
+    cs = hybridrelay_own_relay.connection_string()
+    async with hybridrelay.listen(cs) as listener:
+        statuses = listener.statuses()
+        assert (await anext(statuses)).is_online
+        await cancelled(statuses)
+        await cancelled(aiter(listener))
+        near, far = await pair(listener, cs)
+        await cancelled(aiter(far))
+        await near.send("here")
+        assert await anext(aiter(far)) == "here"
+        hybridrelay_own_relay.drop_control()
+        assert (await anext(statuses)).state == "offline"
+        assert (await anext(statuses)).state == "online"
+        near.abort()
+        far.abort()
+    assert [status.state async for status in statuses] == ["closed"]
+
+
+async def test_what_has_broken_off_never_ends_well(listener: Listener, cs: str) -> None:
+    async with Sender(cs) as sender:
+        asking = asyncio.ensure_future(_begun(sender))
+        writer = (await requested(listener)).start_response()
+        await writer.write(b"a beginning", flush=True)
+        response = await asking
+        lines = response.aiter_lines()
+        await writer.abort()
+        for _ in range(2):
+            with pytest.raises(hybridrelay.ConnectionLost):
+                await anext(lines)
+        with pytest.raises(hybridrelay.ConnectionLost):
+            await response.aread()
+        await response.aclose()
+
+
+def test_an_interrupted_wait_of_a_thread_goes_on(cs: str) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    def answer(incoming: sync.Incoming) -> None:
+        assert isinstance(incoming, sync.IncomingRequest)
+        with incoming.start_response() as writer:
+            writer.flush()
+            assert interrupted.wait(60)
+            writer.write(b"one\ntwo\n")
+
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with sync.listen(cs) as listener:
+            serving = threading.Thread(target=listener.serve, args=(answer,))
+            serving.start()
+            with sync.Sender(cs) as sender, sender.stream("GET") as response:
+                lines = response.iter_lines()
+                main = threading.get_ident()
+                with pytest.raises(Interrupted):
+                    threading.Thread(target=signal.pthread_kill, args=(main, signal.SIGUSR1)).start()
+                    next(lines)
+                interrupted.set()
+                assert list(lines) == ["one", "two"]
+            listener.close()
+            serving.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+async def _begun(sender: Sender) -> Response:
+    """A response of which only the head has come."""
+    return await sender._send("GET", "/", None, None, None, None, None)
