@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -134,7 +136,18 @@ def test_an_interrupted_wait_of_a_thread_goes_on(cs: str) -> None:
         pass
 
     def interrupt(*_: object) -> None:
-        raise Interrupted
+        if not raised.is_set():
+            raised.set()
+            raise Interrupted
+
+    def interrupt_the_wait() -> None:
+        # It is where it polls, or about to.
+        while sys._current_frames()[main].f_code.co_name != "_look":
+            time.sleep(0)
+        while not raised.is_set():
+            # One that comes just before the poll does not end it.
+            signal.pthread_kill(main, signal.SIGUSR1)
+            time.sleep(0)
 
     def answer(incoming: sync.Incoming) -> None:
         assert isinstance(incoming, sync.IncomingRequest)
@@ -143,7 +156,7 @@ def test_an_interrupted_wait_of_a_thread_goes_on(cs: str) -> None:
             assert interrupted.wait(60)
             writer.write(b"one\ntwo\n")
 
-    interrupted = threading.Event()
+    raised, interrupted, main = threading.Event(), threading.Event(), threading.get_ident()
     before = signal.signal(signal.SIGUSR1, interrupt)
     try:
         with sync.listen(cs) as listener:
@@ -151,10 +164,11 @@ def test_an_interrupted_wait_of_a_thread_goes_on(cs: str) -> None:
             serving.start()
             with sync.Sender(cs) as sender, sender.stream("GET") as response:
                 lines = response.iter_lines()
-                main = threading.get_ident()
+                interrupting = threading.Thread(target=interrupt_the_wait)
+                interrupting.start()
                 with pytest.raises(Interrupted):
-                    threading.Thread(target=signal.pthread_kill, args=(main, signal.SIGUSR1)).start()
                     next(lines)
+                interrupting.join()
                 interrupted.set()
                 assert list(lines) == ["one", "two"]
             listener.close()
