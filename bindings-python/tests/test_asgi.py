@@ -250,7 +250,7 @@ class Lives:
 
 async def test_an_application_starts_and_ends(relay: LocalRelay) -> None:
     app = Lives()
-    async with asgi(relay, app) as (site, listener), httpx.AsyncClient() as client:
+    async with asgi(relay, app, grace=60) as (site, listener), httpx.AsyncClient() as client:
         asking = asyncio.create_task(client.get(site.url))
         await app.began.wait()
         closing = asyncio.create_task(listener.close())
@@ -269,6 +269,79 @@ async def test_what_takes_longer_than_the_grace_is_cancelled(relay: LocalRelay) 
         asking = asyncio.create_task(client.get(site.url))
         await app.began.wait()
         await listener.close()
+        assert (await asking).status_code == 500
+    assert app.said == ["startup", "cancelled", "shutdown"]
+
+
+class Stubborn:
+    """Answers nothing, and takes no notice of its cancellation."""
+
+    def __init__(self) -> None:
+        self.began, self.cancelled, self.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.began.set()
+        while not self.may_end.is_set():
+            try:
+                await self.may_end.wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+
+
+class StoppedClock:
+    """The clock of the running event loop, which stands until it is moved."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time()
+        patch.setattr(loop, "time", lambda: self.now)
+
+
+async def test_a_close_is_over_within_two_seconds_whatever_is_under_way(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Stubborn()
+    async with (
+        hybridrelay.listen(relay.connection_string("site")) as listener,
+        hybridrelay.Sender(relay.connection_string("site")) as sender,
+    ):
+        serving = asyncio.create_task(listener.serve_asgi(app, lifespan="off"))
+        asking = asyncio.create_task(sender.get("/"))
+        await app.began.wait()
+        with monkeypatch.context() as patch:
+            clock = StoppedClock(patch)
+            closing = asyncio.create_task(listener.close())
+            # It has begun, and what is under way has its grace.
+            assert (await sender.get("/")).status_code == 503
+            assert not app.cancelled.is_set()
+            clock.now += 1
+            await app.cancelled.wait()
+            assert not closing.done()
+            clock.now += 1
+            await closing
+        assert not serving.done() and await listener.accept() is None
+        app.may_end.set()
+        await serving
+        await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_close_with_a_grace_drains_and_a_second_one_hurries(
+    relay: LocalRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Lives()
+    async with asgi(relay, app) as (site, listener), httpx.AsyncClient(timeout=None) as client:
+        asking = asyncio.create_task(client.get(site.url))
+        await app.began.wait()
+        with monkeypatch.context() as patch:
+            clock = StoppedClock(patch)
+            draining = asyncio.create_task(listener.close(grace=3600))
+            assert (await client.get(site.url)).status_code == 503
+            clock.now += 3000
+            # Time enough for whatever is due.
+            assert (await client.get(site.url)).status_code == 503
+            assert not draining.done() and not asking.done()
+            await listener.close(grace=0)
+            await draining
         assert (await asking).status_code == 500
     assert app.said == ["startup", "cancelled", "shutdown"]
 

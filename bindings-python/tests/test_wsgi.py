@@ -250,7 +250,7 @@ def test_what_is_under_way_at_the_close_is_answered(relay: LocalRelay) -> None:
 
     got: list[str] = []
     with sync.listen(relay.connection_string("site")) as listener:
-        serving = threading.Thread(target=listener.serve_wsgi, args=(app,))
+        serving = threading.Thread(target=listener.serve_wsgi, args=(app,), kwargs={"grace": 60})
         serving.start()
         with sync.Sender(relay.connection_string("site")) as sender:
             asking = threading.Thread(target=lambda: got.append(sender.get("/").text))
@@ -262,6 +262,39 @@ def test_what_is_under_way_at_the_close_is_answered(relay: LocalRelay) -> None:
             for thread in (asking, closing, serving):
                 thread.join()
     assert got == ["held"]
+
+
+def test_a_close_waits_for_no_thread_longer_than_its_grace(relay: LocalRelay) -> None:
+    began, hold = threading.Event(), threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        began.set()
+        hold.wait(60)
+        start_response("200 OK", [])
+        return [b"held"]
+
+    with sync.listen(relay.connection_string("site")) as listener:
+        serving = threading.Thread(target=listener.serve_wsgi, args=(app,), kwargs={"grace": 3600})
+        serving.start()
+        with sync.Sender(relay.connection_string("site")) as sender:
+            answers: list[object] = []
+            asking = threading.Thread(target=_ask, args=(sender, answers))
+            asking.start()
+            assert began.wait(60)
+            listener.close(grace=0)
+            assert not hold.is_set() and listener.accept() is None
+            hold.set()
+            for thread in (asking, serving):
+                thread.join()
+            # It was told by the relay that nobody answers, or got the answer after all.
+            assert len(answers) == 1
+
+
+def _ask(sender: sync.Sender, answers: list[object]) -> None:
+    try:
+        answers.append(sender.get("/").status_code)
+    except hybridrelay.RelayError as error:
+        answers.append(error)
 
 
 def test_an_application_may_close_its_own_listener(relay: LocalRelay) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._errors import RelayError
+from ._errors import RelayError, Timeout
 from ._incoming import Incoming, IncomingConnect
 from ._logging import logger
 from ._run import call
-from ._stopping import Stopping
+from ._stopping import GOING_OFFLINE, LAST_WORDS, Stopping
 
 if TYPE_CHECKING:
     from ._listener import Listener
@@ -74,6 +75,9 @@ class Conversations:
         self._sockets: set[Endless] = set()
         self._loop = asyncio.get_running_loop()
         self._ending: asyncio.Task[None] | None = None
+        #: Until when what is under way has time, and what watches that.
+        self._until = math.inf
+        self._patience: asyncio.Timeout | None = None
 
     def __enter__(self) -> Conversations:
         self._stopping = Stopping(self.stop)
@@ -104,30 +108,44 @@ class Conversations:
         finally:
             self._sockets.discard(socket)
 
-    def stop(self) -> None:
-        """Begins the end, from any thread."""
-        self._loop.call_soon_threadsafe(self._begin_end)
+    def stop(self, grace: float | None) -> None:
+        """Begins the end, from any thread. If it has begun, this may only make it sooner."""
+        self._loop.call_soon_threadsafe(self._begin_end, grace)
 
     async def end(self) -> None:
         """Ends them, and waits for that."""
         try:
-            await asyncio.shield(self._begin_end())
+            await asyncio.shield(self._ending or self._begin_end(None))
         except asyncio.CancelledError:
             await self.cancel()
             raise
 
-    def _begin_end(self) -> asyncio.Task[None]:
+    def _begin_end(self, grace: float | None) -> asyncio.Task[None]:
+        self._until = min(self._until, self._loop.time() + (self._grace if grace is None else grace))
         if self._ending is None:
             self._ending = self._loop.create_task(self._end(), name="hybridrelay end of an application")
+        elif self._patience is not None:
+            # It may be over already.
+            with contextlib.suppress(RuntimeError):
+                self._patience.reschedule(self._until)
         return self._ending
 
     async def _end(self) -> None:
         for socket in self._sockets:
             socket.go_away()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._grace)
-        await self._cancel_tasks()
-        await call(self.listener._native.close)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._until) as self._patience:
+                    await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        with contextlib.suppress(Timeout):
+            await call(self.listener._native.close, limit=GOING_OFFLINE)
+        self._stopping.over()
+        # Who takes its cancellation for something else is waited for by the call that serves.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def cancel(self) -> None:
         """Ends them at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -13,14 +14,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, Unpack
 
 from . import _native
-from ._errors import RelayError
+from ._errors import RelayError, Timeout
 from ._incoming import Incoming, IncomingConnect, wrap
 from ._logging import logger
 from ._opening import Opening
 from ._options import ListenerOptions
 from ._options import native as native_options
 from ._run import Each, Source, call
-from ._stopping import Stopping, within
+from ._stopping import GOING_OFFLINE, GRACE, Stopping, within
 
 if TYPE_CHECKING:
     from ._asgi import ASGIApplication, LifespanMode
@@ -106,15 +107,15 @@ class Listener:
             raise failure
 
     async def serve_asgi(
-        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", spool: bool = False, grace: float = 10.0
+        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", spool: bool = False, grace: float = GRACE
     ) -> None:
         """Runs an ASGI application, such as one of FastAPI, Starlette or Django, until :meth:`close`: requests as HTTP, connections as
         WebSockets. The hybrid connection is its ``root_path``.
 
         `lifespan` is as in uvicorn: ``auto`` tolerates an application that knows nothing of startup and shutdown, ``off`` is for one that
         another server in this process starts. What fails in the application is logged and answered with 500; a failure to start is a
-        :class:`RuntimeError`. At the close WebSockets are closed with 1001, and requests have `grace` seconds before they are cancelled;
-        cancelling this call cancels them at once.
+        :class:`RuntimeError`. At the :meth:`close` WebSockets are closed with 1001, and requests have `grace` seconds before they are
+        cancelled; cancelling this call cancels them at once.
 
         Bodies stream both ways. The relay does not tell the length of long ones, so their ``Content-Length`` is missing. With `spool` a body
         is put into a temporary file before the application is asked, and its length is known: for applications that take a missing length
@@ -127,7 +128,7 @@ class Listener:
         await serve(self, app, lifespan, spool, grace)
 
     async def serve_wsgi(
-        self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = 10.0
+        self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = GRACE
     ) -> None:
         """Runs a WSGI application, such as one of Flask, until :meth:`close`, in so many threads. The hybrid connection is its
         ``SCRIPT_NAME``.
@@ -135,7 +136,7 @@ class Listener:
         Bodies stream both ways. Without `spool`, see :meth:`serve_asgi`, the ``CONTENT_LENGTH`` of long ones is missing, and the input just
         ends (``wsgi.input_terminated``).
 
-        What fails in the application is logged and answered with 500. At the close, requests have `grace` seconds; a thread that takes
+        What fails in the application is logged and answered with 500. At the :meth:`close` requests have `grace` seconds; a thread that takes
         longer goes on, and its sender is told no more. Connections are rejected with 501: WSGI knows no WebSockets.
         """
         from ._wsgi import serve
@@ -227,20 +228,29 @@ class Listener:
         """The name of the hybrid connection."""
         return self._native.place()[1]
 
-    async def close(self) -> None:
+    async def close(self, *, grace: float | None = None) -> None:
         """Goes offline, within 2 s: whoever waits in :meth:`accept` gets ``None``, senders that wait are rejected, accepted connections
         go on. May be called again.
 
-        While it serves an ASGI or WSGI application, what is under way has its grace before that, and senders that come meanwhile get 503.
+        While it serves an ASGI or WSGI application, what is under way has `grace` seconds before that, those of the call that serves
+        unless they are given here, and senders that come meanwhile get 503; then it is cancelled. This returns a second after the grace at
+        the latest. ``close(grace=30)`` drains; a second close may make it sooner.
         """
         self._over = True
-        for stopping in tuple(self._stops):
-            stopping.begin()
-            if within.get():
-                # The application ends itself, and is under way.
-                return
+        stops = tuple(self._stops)
+        if not stops:
+            await call(self._native.close)
+            return
+        for stopping in stops:
+            stopping.begin(grace)
+        if within.get():
+            # The application ends itself, and is under way.
+            return
+        for stopping in stops:
             await stopping.wait()
-        await call(self._native.close)
+        # It is, unless the call that serves was cancelled meanwhile.
+        with contextlib.suppress(Timeout):
+            await call(self._native.close, limit=GOING_OFFLINE)
 
     def __aiter__(self) -> Listener:
         return self

@@ -1,4 +1,8 @@
-"""How the close of a listener waits for the application that it serves."""
+"""How the close of a listener waits for the application that it serves.
+
+What the application is at has its grace. Then it is cancelled, has a moment to say so, and the listener goes offline, whatever the
+application makes of that. By default all of it is over within the 2 s that a close takes at most.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,15 @@ from contextvars import ContextVar
 
 from ._run import is_blocking
 
+#: How many seconds what is under way at a close has, unless the program says otherwise.
+GRACE = 1.0
+
+#: How many seconds what was cancelled has before the listener goes offline.
+LAST_WORDS = 0.25
+
+#: How many seconds are waited for the relay to see that, at the end of an application and at the end of a close. It goes on anyway.
+GOING_OFFLINE = 0.25
+
 #: Whether this runs as a part of an application: then it must not wait for its own end.
 within: ContextVar[bool] = ContextVar("within an application of hybridrelay", default=False)
 
@@ -16,7 +29,7 @@ within: ContextVar[bool] = ContextVar("within an application of hybridrelay", de
 class Stopping:
     """Of one application that is served: how to begin its end, from any thread, and whether it is over."""
 
-    def __init__(self, begin: Callable[[], None]) -> None:
+    def __init__(self, begin: Callable[[float | None], None]) -> None:
         self.begin = begin
         self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -28,5 +41,6 @@ class Stopping:
             await asyncio.shield(asyncio.wrap_future(self._over))
 
     def over(self) -> None:
-        """It is over."""
-        self._over.set_result(None)
+        """It is over. May be told again."""
+        if not self._over.done():
+            self._over.set_result(None)

@@ -11,6 +11,7 @@ from .. import _incoming, _listener
 from .._listener import Status
 from .._logging import logger
 from .._run import run
+from .._stopping import GRACE
 
 if TYPE_CHECKING:
     from .._asgi import ASGIApplication, LifespanMode
@@ -61,13 +62,13 @@ class Listener(_Closing[_listener.Listener]):
         for thread in threads:
             thread.join()
 
-    def serve_wsgi(self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = 10.0) -> None:
+    def serve_wsgi(self, app: WSGIApplication, *, threads: int = 16, spool: bool = False, grace: float = GRACE) -> None:
         """Runs a WSGI application, such as one of Flask, until :meth:`close`, in so many threads. See
         :meth:`hybridrelay.Listener.serve_wsgi`."""
         asyncio.run(self._inner.serve_wsgi(app, threads=threads, spool=spool, grace=grace))
 
     def serve_asgi(
-        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", spool: bool = False, grace: float = 10.0
+        self, app: ASGIApplication, *, lifespan: LifespanMode = "auto", spool: bool = False, grace: float = GRACE
     ) -> None:
         """Runs an ASGI application until :meth:`close`, in an event loop of its own in this thread. See
         :meth:`hybridrelay.Listener.serve_asgi`."""
@@ -117,10 +118,10 @@ class Listener(_Closing[_listener.Listener]):
         """The name of the hybrid connection."""
         return self._inner.entity
 
-    def close(self) -> None:
-        """Goes offline, within 2 s. Accepted connections go on. While it serves an ASGI or WSGI application, what is under way has its
-        grace before that."""
-        run(self._inner.close())
+    def close(self, *, grace: float | None = None) -> None:
+        """Goes offline, within 2 s. Accepted connections go on. While it serves an ASGI or WSGI application, what is under way has
+        `grace` seconds before that; see :meth:`hybridrelay.Listener.close`."""
+        run(self._inner.close(grace=grace))
 
     def __iter__(self) -> Iterator[Incoming]:
         return iter(self.accept, None)
