@@ -20,6 +20,7 @@ class Headers(Mapping[str, str]):
     __slots__ = ("raw",)
 
     raw: tuple[tuple[bytes, bytes], ...]
+    """Names and values as they were sent."""
 
     def __init__(self, fields: HeaderTypes | None = None) -> None:
         self.raw = tuple(encode(fields))

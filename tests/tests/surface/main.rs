@@ -6,5 +6,6 @@
 
 mod c;
 mod cli;
+mod python;
 mod rust;
 mod table;
