@@ -24,7 +24,8 @@ def texts() -> set[tuple[str, str]]:
     found = set()
     for file in Path(hybridrelay.__file__).parent.glob("*.py"):
         module = ast.parse(file.read_text())
-        for scope in [module, *(node for node in module.body if isinstance(node, ast.ClassDef))]:
+        scopes: list[ast.Module | ast.ClassDef] = [node for node in module.body if isinstance(node, ast.ClassDef)]
+        for scope in [module, *scopes]:
             owner = scope.name if isinstance(scope, ast.ClassDef) else ""
             for item, text in zip(scope.body, scope.body[1:], strict=False):
                 if isinstance(item, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(item.target, ast.Name):

@@ -13,6 +13,13 @@ const MISSING: &[(&str, Language, &str)] = &[
         "tonic takes a `ByteStream` as it is; what needs to be shown is a library that wants a socket",
     ),
     ("grpc-hello", Language::Shell, "a shell speaks no gRPC"),
+    ("thrift-hello", Language::C, "Thrift for C needs GLib, and its transports are classes of that"),
+    (
+        "thrift-hello",
+        Language::Rust,
+        "the crate thrift wants blocking readers and writers; what needs to be shown is a transport of one's own",
+    ),
+    ("thrift-hello", Language::Shell, "a shell speaks no Thrift"),
 ];
 
 #[test]

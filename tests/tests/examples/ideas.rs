@@ -105,6 +105,17 @@ async fn grpc_goes_over_a_relayed_stream() {
 }
 
 #[tokio::test]
+async fn thrift_goes_over_a_relayed_stream() {
+    let thrift = Conversation {
+        idea: "thrift-hello",
+        send: &["say", "Ada", "Grace"],
+        sent: "Hello, Ada!\nHello, Grace!\n",
+        ..Conversation::default()
+    };
+    thrift.holds(&relay().await.connection_string("hyco")).await;
+}
+
+#[tokio::test]
 async fn every_sender_reaches_the_port_beside_every_listener() {
     let server = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     let address = server.local_addr().expect("it is bound").to_string();
@@ -202,6 +213,7 @@ async fn a_program_that_cannot_do_it_says_why_and_fails() {
         ("reject", &["connect"]),
         ("presence", &["watch"]),
         ("publish", &["say", "hello"]),
+        ("thrift-hello", &["say", "Ada"]),
     ] {
         for program in programs(idea).await {
             // Nobody has ever listened there.
