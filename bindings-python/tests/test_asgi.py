@@ -190,6 +190,76 @@ async def test_a_failure_is_500_and_logged_and_the_next_request_works(
     assert len(errors) == 6 and errors[0].exc_info and "by the application" in str(errors[0].exc_info[1])
 
 
+async def test_what_has_no_place_is_an_error_of_the_application(
+    relay: LocalRelay, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = {"type": "http.response.start", "status": 200}
+    more = {"type": "http.response.body", "body": b"a beginning", "more_body": True}
+    accept = {"type": "websocket.accept"}
+    says: dict[str, list[dict[str, Any]]] = {
+        "/body-first": [more],
+        "/two-heads": [start, start],
+        "/another-protocol": [accept],
+        "/unknown": [{"type": "http.response.push"}],
+        "/unfinished": [start, more],
+        "/send-first": [{"type": "websocket.send", "text": "x"}],
+        "/answer": [start, more],
+        "/two-accepts": [accept, accept],
+        "/accept-and-deny": [accept, {"type": "websocket.http.response.start", "status": 403}],
+        "/twice": [{"type": "websocket.close"}, {"type": "websocket.close"}],
+    }
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message in says[scope["path"].removeprefix("/site")]:
+            await send(message)
+
+    async with asgi(relay, app, lifespan="off") as (site, _), httpx.AsyncClient(base_url=site.url) as client:
+        for path in ("/body-first", "/two-heads", "/another-protocol", "/unknown"):
+            assert (await client.get(path)).status_code == 500, path
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get("/unfinished")
+        for path, status in (("/send-first", 500), ("/answer", 500), ("/twice", 403)):
+            with pytest.raises(hybridrelay.RelayError) as failure:
+                await hybridrelay.connect(relay.connection_string("site"), path=path)
+            assert failure.value.status == status, path
+        for path in ("/two-accepts", "/accept-and-deny"):
+            async with hybridrelay.connect(relay.connection_string("site"), path=path) as connection:
+                assert await connection.receive() is None and connection.close_code == 1011
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    # One for each path.
+    assert len(errors) == len(says)
+
+
+async def test_an_application_goes_on_when_the_network_comes_back(relay: LocalRelay) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"fine")
+
+    async with asgi(relay, app, lifespan="off", spool=True) as (site, listener), httpx.AsyncClient() as client:
+        assert (await client.post(site.url, content=b"x" * 100_000)).text == "fine"
+        statuses = listener.statuses()
+        assert (await anext(statuses)).is_online
+        assert relay.drop_control("site") == 1
+        while not (await anext(statuses)).is_online:
+            pass
+        assert (await client.get(site.url)).text == "fine"
+
+
+async def test_a_listener_that_ends_by_itself_is_told_when_the_application_has_ended(relay: LocalRelay) -> None:
+    app = Lives()
+    async with hybridrelay.listen(relay.connection_string("final"), reconnect=False) as listener:
+        serving = asyncio.create_task(listener.serve_asgi(app, grace=60))
+        async with hybridrelay.Sender(relay.connection_string("final")) as sender:
+            # Its answer goes back by a connection of its own.
+            asking = asyncio.create_task(sender.post(content=b"x" * 100_000))
+            await app.began.wait()
+            relay.drop_control("final")
+            app.held.set()
+            with pytest.raises(hybridrelay.ConnectionLost):
+                await serving
+            assert (await asking).text == "held"
+    assert app.said == ["startup", "answered", "shutdown"]
+
+
 async def test_requests_are_answered_beside_one_another(relay: LocalRelay) -> None:
     there: list[None] = []
     everybody = asyncio.Event()
@@ -380,6 +450,16 @@ async def test_an_application_that_cannot_start_is_an_error(relay: LocalRelay) -
         assert isinstance(failure.value.__cause__, ConnectionRefusedError)
 
 
+async def test_an_application_that_fails_to_end_is_logged(relay: LocalRelay, caplog: pytest.LogCaptureFixture) -> None:
+    app = Lives(shutdown="failed")
+    async with asgi(relay, app):
+        pass
+    assert app.said == ["startup", "shutdown"]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
+        "the application failed to end in good order: no database"
+    ]
+
+
 async def test_an_application_without_a_lifespan_is_tolerated_unless_it_must_have_one(relay: LocalRelay) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
@@ -487,6 +567,36 @@ async def test_a_websocket_is_refused(relay: LocalRelay, path: str, status: int,
         with pytest.raises(hybridrelay.RelayError) as failure:
             await hybridrelay.connect(relay.connection_string("site"), path=path)
         assert failure.value.status == status and reason in (failure.value.reason or "")
+
+
+async def test_a_sender_that_has_gone_before_the_accept_is_lost(hybridrelay_own_relay: LocalRelay) -> None:
+    relay = hybridrelay_own_relay
+    asked, gone = asyncio.Event(), asyncio.Event()
+    seen: asyncio.Queue[object] = asyncio.Queue()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        asked.set()
+        await gone.wait()
+        try:
+            await send({"type": "websocket.accept"})
+        except OSError as error:
+            seen.put_nowait(error)
+            seen.put_nowait((await receive())["type"])
+
+    async def connect() -> hybridrelay.Connection:
+        return await hybridrelay.connect(relay.connection_string("site"))
+
+    async with asgi(relay, app, lifespan="off"):
+        connecting = asyncio.create_task(connect())
+        await asked.wait()
+        # So long nobody waits for a listener.
+        relay.advance(31)
+        with pytest.raises(hybridrelay.Timeout):
+            await connecting
+        gone.set()
+        assert isinstance(await seen.get(), hybridrelay.ConnectionLost)
+        assert await seen.get() == "websocket.disconnect"
 
 
 async def test_websockets_are_closed_with_their_listener(relay: LocalRelay) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import hybridrelay
 import pytest
-from hybridrelay import Listener, Sender
+from hybridrelay import Listener, LocalRelay, Sender, sync
 
 
 async def test_what_is_published_is_heard(listener: Listener, cs: str) -> None:
@@ -65,13 +65,128 @@ async def test_senders_follow_who_listens(cs: str) -> None:
             await sender.wait_for_listener(0.05)
 
 
-async def test_endpoints_that_are_not_told_are_none_or_unsupported(listener: Listener, cs: str) -> None:
-    try:
-        found = await hybridrelay.endpoints(cs)
-    except hybridrelay.Unsupported as error:
-        assert "discovery" in str(error)
-    else:
-        assert isinstance(found, tuple)
+async def test_every_listener_hears_every_publisher_where_events_are_for_all(hybridrelay_relay: LocalRelay) -> None:
+    hybridrelay_relay.add("events", events=True)
+    cs = hybridrelay_relay.connection_string("events")
+    async with hybridrelay.listen(cs) as first, hybridrelay.listen(cs) as second, Sender(cs) as sender:
+        heard = [first.events(), second.events()]
+        third = await hybridrelay.listen(cs)
+        heard.append(third.events())
+        async with sender.publisher() as one, sender.publisher() as another:
+            for number in range(10):
+                await one.publish(f"one {number}")
+                await another.publish(f"another {number}")
+            for events in heard:
+                got = [await events.next() for _ in range(20)]
+                for name in ("one", "another"):
+                    of_it = [event.data for event in got if event and str(event.data).startswith(name)]
+                    assert of_it == [f"{name} {number}" for number in range(10)]
+            # Who has gone misses the rest, and the others do not notice.
+            await third.close()
+            assert await heard[2].next() is None
+            await one.publish("last")
+            assert (await sender.post(content=b"by a request")).status_code == 202
+            for events in heard[:2]:
+                messages = [await events.next() for _ in range(2)]
+                assert sorted((event.kind, event.data) for event in messages if event) == [
+                    ("message", "last"),
+                    ("request", b"by a request"),
+                ]
+
+
+async def test_listeners_share_publishers_where_each_is_for_one(cs: str) -> None:
+    heard: list[dict[str, list[object]]] = [{}, {}]
+
+    async def hear(events: hybridrelay.Events, mine: dict[str, list[object]]) -> None:
+        async for event in events:
+            mine.setdefault(event.origin.path, []).append(event.data)
+            if sum(len(said) for all_said in heard for said in all_said.values()) == 60:
+                complete.set()
+
+    complete = asyncio.Event()
+    async with hybridrelay.listen(cs) as first, hybridrelay.listen(cs) as second, Sender(cs) as sender:
+        hearing = [
+            asyncio.create_task(hear(listener.events(), mine))
+            for listener, mine in zip((first, second), heard, strict=True)
+        ]
+        for number in range(20):
+            async with sender.publisher(path=f"/{number}") as publisher:
+                for event in ("a", "b", "c"):
+                    await publisher.publish(event)
+        await complete.wait()
+        await first.close()
+        await second.close()
+        await asyncio.gather(*hearing)
+    # Nothing twice, and what one publisher says is heard by one listener, in order.
+    assert not heard[0].keys() & heard[1].keys()
+    assert heard[0] | heard[1] == {f"/{number}": ["a", "b", "c"] for number in range(20)}
+
+
+async def test_a_listener_that_does_not_keep_up_is_told_what_it_has_missed(hybridrelay_relay: LocalRelay) -> None:
+    hybridrelay_relay.add("flood", events=True)
+    cs = hybridrelay_relay.connection_string("flood")
+    async with hybridrelay.listen(cs) as slow, hybridrelay.listen(cs) as quick, Sender(cs) as sender:
+        late, prompt = slow.events(), quick.events()
+        async with sender.publisher() as publisher:
+            sent = 0
+            # It is sent until more waits for the slow one than relay and networks hold.
+            for sent in range(1, 1001):
+                await publisher.publish(sent.to_bytes(4) + bytes(100_000))
+                event = await prompt.next()
+                assert event is not None and isinstance(event.data, bytes) and event.data[:4] == sent.to_bytes(4)
+            await publisher.publish("the end")
+        numbers: list[int] = []
+        missed = 0
+        # How many it has missed is told when that is known, and not where they were.
+        while len(numbers) + missed < sent:
+            event = await late.next()
+            assert event is not None
+            if event.kind == "missed":
+                assert event.data is None and event.count > 0
+                missed += event.count
+            elif isinstance(event.data, bytes):
+                numbers.append(int.from_bytes(event.data[:4]))
+        assert missed > 0 and numbers == sorted(set(numbers))
+
+
+async def test_endpoints_are_found_and_followed(hybridrelay_own_relay: LocalRelay) -> None:
+    relay = hybridrelay_own_relay
+    cs = relay.connection_string()
+    with pytest.raises(hybridrelay.Unsupported, match="discovery"):
+        await hybridrelay.endpoints(cs)
+    relay.add("orders", discoverable=True, anonymous=True)
+    assert await hybridrelay.endpoints(cs) == ()
+    events = hybridrelay.watch_endpoints(cs)
+    assert await events.next() == hybridrelay.EndpointEvent("present")
+    waiting = asyncio.ensure_future(events.next())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    async with hybridrelay.listen(relay.connection_string("orders")), hybridrelay.listen(cs):
+        (found,) = await hybridrelay.endpoints(cs)
+        assert (found.path, found.title, found.summary, found.tags) == ("orders", "orders", "", ())
+        assert found.url == relay.address + "orders" and found.web_socket_url.endswith("/$hc/orders")
+        assert not found.requires_authorization and found.since is not None and found.since.tzinfo is not None
+        came = await anext(events)
+        assert (came.kind, came.path, came.endpoints) == ("online", "orders", (found,))
+    gone = await anext(events)
+    assert (gone.kind, gone.path) == ("offline", "orders") and gone.at is not None
+
+
+def test_endpoints_are_found_and_followed_without_an_event_loop(hybridrelay_own_relay: LocalRelay) -> None:
+    relay = hybridrelay_own_relay
+    relay.add("orders", discoverable=True)
+    cs = relay.connection_string()
+    events = sync.watch_endpoints(cs)
+    assert events.next().kind == "present"
+    with pytest.raises(hybridrelay.Timeout):
+        events.next(timeout=0)
+    with sync.listen(relay.connection_string("orders")):
+        each = iter(events)
+        assert next(each).kind == "online"
+        assert [(one.path, one.requires_authorization) for one in sync.endpoints(cs)] == [("orders", True)]
+    assert next(each).kind == "offline"
 
 
 async def test_a_listener_forwards_to_a_server_near_it(cs: str) -> None:

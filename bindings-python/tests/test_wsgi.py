@@ -214,6 +214,67 @@ def test_a_failure_is_500_and_logged_and_the_next_request_works(
     assert len(errors) == 6 and errors[0].exc_info and "by the application" in str(errors[0].exc_info[1])
 
 
+def test_what_is_no_response_is_500_and_logged(relay: LocalRelay, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(list[bytes]):
+        def close(self) -> None:
+            raise ZeroDivisionError
+
+    results: dict[str, Any] = {"/none": None, "/number": 7, "/text": ["text"], "/late": iter([b"a beginning", "text"])}
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return results.get(environ["PATH_INFO"], Failing([b"fine"]))
+
+    with wsgi(relay, app) as site, httpx.Client() as client:
+        for path in ("/none", "/number", "/text"):
+            assert client.get(site.url + path).status_code == 500, path
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get(site.url + "/late")
+        # It was complete before its iterable failed to close.
+        assert client.get(site.url + "/fine").text == "fine"
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 5
+
+
+def test_the_input_is_a_file_and_names_cannot_be_forged(relay: LocalRelay) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        body = environ["wsgi.input"]
+        parts = [body.readline(), body.read(2), body.readline(4), *body.readlines(1), *body, body.read(), body.read(1)]
+        # Text in WSGI is bytes in disguise.
+        disguised = "grüße".encode().decode("latin-1")
+        start_response("200 OK", [("X-Forged", environ.get("HTTP_X_FORGED", "no")), ("X-Bytes", disguised)])
+        return [repr(parts).encode()]
+
+    with wsgi(relay, app) as site, httpx.Client() as client:
+        response = client.post(site.url, content=b"one\ntwo\nthree\nfour", headers={"X_Forged": "yes"})
+        assert response.text == repr([b"one\n", b"tw", b"o\n", b"three\n", b"four", b"", b""])
+        assert (response.headers["x-forged"], dict(response.headers.raw)[b"x-bytes"]) == ("no", "grüße".encode())
+        head = client.head(site.url)
+        assert (head.status_code, head.content) == (200, b"")
+
+
+def test_a_listener_that_ends_by_itself_is_told(relay: LocalRelay) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("204 No Content", [])
+        return []
+
+    failures: list[hybridrelay.RelayError] = []
+
+    def serve() -> None:
+        try:
+            listener.serve_wsgi(app)
+        except hybridrelay.RelayError as error:
+            failures.append(error)
+
+    with sync.listen(relay.connection_string("final"), reconnect=False) as listener:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with sync.Sender(relay.connection_string("final")) as sender:
+            assert sender.get().status_code == 204
+        relay.drop_control("final")
+        serving.join()
+    assert isinstance(failures[0], hybridrelay.ConnectionLost)
+
+
 def test_no_more_threads_run_than_were_allowed_and_the_others_wait(relay: LocalRelay) -> None:
     running, most = 0, 0
     lock = threading.Lock()

@@ -66,7 +66,7 @@ class _Exchange:
         self._app = app
         self._request = request
         self._where = where
-        self._head: tuple[int, str | None, list[tuple[str, str]]] | None = None
+        self._head: tuple[int, str | None, list[tuple[bytes, bytes]]] | None = None
         self._writer: ResponseWriter | None = None
         self._complete = False
 
@@ -146,18 +146,22 @@ class _Exchange:
         elif self._head is not None:
             raise AssertionError("the application has begun its response already")
         code, _, reason = status.partition(" ")
-        self._head = (int(code), None if reason == phrase(int(code)) else reason or None, list(headers))
+        # Text in WSGI is bytes in disguise.
+        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self._head = (int(code), None if reason == phrase(int(code)) else reason or None, fields)
         return self._send
 
     def _send(self, data: bytes, whole: bool = False) -> None:
         if self._head is None:
             raise AssertionError("the application has not begun its response")
+        if isinstance(data, str):
+            raise TypeError("an application of WSGI gives bytes, not str")
         status, reason, headers = self._head
         if self._complete:
             return
         if self._writer is None:
-            length = next((value for name, value in headers if name.lower() == "content-length"), "")
-            if whole or length.strip() == str(len(data)):
+            length = next((value for name, value in headers if name.lower() == b"content-length"), b"")
+            if whole or length.strip() == b"%d" % len(data):
                 run(self._request.respond(status, data, headers=headers, reason=reason))
                 self._complete = True
                 return
