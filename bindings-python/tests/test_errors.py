@@ -88,6 +88,7 @@ async def test_every_option_is_taken_and_typed(hybridrelay_relay: hybridrelay.Lo
         "proxy": "none",
         "extra_ca_pem": None,
         "insecure_skip_verify": False,
+        "clock": hybridrelay_relay,
         "insecure_plaintext": True,
         "headers": {"x-from": "a test"},
     }
