@@ -9,10 +9,13 @@
 //! - [`pump`]: a relayed byte stream between two bounded buffers, for hosts with an event loop.
 //! - [`stream`]: the same for hosts whose calls wait.
 //! - [`http`]: bodies of relayed requests in pieces, and answers that come later.
+//! - [`http_head`]: their heads, from what a host hands over.
+//! - [`token`]: tokens that the program makes when they are asked for.
 //! - [`forwarding`]: a forwarder in the background, and what fails in it.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
 //! - [`turns`]: what one caller uses at a time.
 //! - [`returns`]: what comes one after the other, of which nothing is lost on the way to the host.
+//! - [`turns`]: what one caller uses at a time, and [`once`]: what one uses up.
 //! - [`errors`]: the one table of codes, names and texts.
 //!
 //! Nothing here knows a language, and nothing in a language knows tokio.
@@ -24,7 +27,9 @@ pub mod errors;
 pub mod forwarding;
 pub mod handles;
 pub mod http;
+pub mod http_head;
 pub mod log;
+pub mod once;
 pub mod operation;
 pub mod process;
 pub mod pump;
@@ -35,6 +40,7 @@ mod signal;
 pub mod stream;
 #[cfg(feature = "test-hooks")]
 pub mod test_hooks;
+pub mod token;
 pub mod turns;
 
 pub use errors::{Code, Failure};

@@ -1,6 +1,7 @@
 //! What crosses: failures and payloads.
 
 use std::error::Error as _;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ::http::HeaderMap;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use hybridrelay_bindings_common::call::guard;
 use hybridrelay_bindings_common::core::Message;
 use hybridrelay_bindings_common::errors::{Failure, Result};
+use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::runtime;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
@@ -22,6 +24,11 @@ pub(crate) fn call<T>(py: Python<'_>, call: impl FnOnce() -> Result<T>) -> PyRes
         call()
     };
     guard(within).map_err(|failure| exception(py, &failure))
+}
+
+/// What an object of Python's stands for.
+pub(crate) fn own<T: Clone>(py: Python<'_>, object: &Owned<T>) -> PyResult<T> {
+    call(py, || object.get().cloned())
 }
 
 /// The exception for a failure: made in Python, where its classes are declared.
@@ -90,6 +97,11 @@ pub(crate) fn headers_out<'py>(
 ) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
     let pair = |name: &str, value: &[u8]| (PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value));
     headers.iter().map(|(name, value)| pair(name.as_str(), value.as_bytes())).collect()
+}
+
+/// An address: host and port.
+pub(crate) fn address_out(address: Option<SocketAddr>) -> Option<(String, u16)> {
+    address.map(|address| (address.ip().to_string(), address.port()))
 }
 
 /// Seconds since 1970.

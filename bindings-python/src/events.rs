@@ -6,7 +6,7 @@ use hybridrelay_bindings_common::process::Owned;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::boundary::{call, headers_out, message, message_out};
+use crate::boundary::{address_out, headers_out, message, message_out, own};
 use crate::lane::Lane;
 use crate::queue::{Queue, Started, none};
 
@@ -27,7 +27,7 @@ impl Events {
 impl Events {
     /// The next event: kind, origin, payload, method, how many were missed. `None` after the listener's close.
     fn next<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let events = call(py, || self.events.get().cloned())?;
+        let events = own(py, &self.events)?;
         self.heard.next(py, queue, tag, async move { Ok(events.next().await?) }, |py, event| {
             let Some(event) = event else { return none(py, ()) };
             let origin = EventOrigin(event.origin().clone());
@@ -54,7 +54,7 @@ impl EventOrigin {
     /// Path, query, headers, address, tracking id, sub-protocol.
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let origin = &self.0;
-        let remote = origin.remote_addr().map(|address| (address.ip().to_string(), address.port()));
+        let remote = address_out(origin.remote_addr());
         let headers = headers_out(py, origin.headers());
         let (path, query, id) = (origin.path(), origin.query(), origin.tracking_id());
         Ok((path, query, headers, remote, id, origin.subprotocol()).into_pyobject(py)?.into_any())
@@ -69,47 +69,43 @@ impl Publisher {
     pub(crate) fn new(publisher: core::Publisher) -> Self {
         Self(Owned::new(publisher))
     }
-
-    fn get(&self, py: Python<'_>) -> PyResult<core::Publisher> {
-        call(py, || self.0.get().cloned())
-    }
 }
 
 #[pymethods]
 impl Publisher {
     /// Publishes an event.
     fn publish<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, event: &Bound<'py, PyAny>) -> Started<'py> {
-        let (publisher, event) = (self.get(py)?, message(event)?);
+        let (publisher, event) = (own(py, &self.0)?, message(event)?);
         queue.begin(py, tag, async move { Ok(publisher.publish(event).await?) }, none)
     }
 
     /// Waits until everything was handed to the operating system.
     fn flush<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let publisher = self.get(py)?;
+        let publisher = own(py, &self.0)?;
         queue.begin(py, tag, async move { Ok(publisher.flush().await?) }, none)
     }
 
     /// Ends it behind everything published.
     fn close<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let publisher = self.get(py)?;
+        let publisher = own(py, &self.0)?;
         queue.submit(py, tag, async move { Ok(publisher.close().await?) }, none)
     }
 
     /// Waits until the other side has ended it; raises why.
     fn ended<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let publisher = self.get(py)?;
+        let publisher = own(py, &self.0)?;
         queue.begin(py, tag, async move { Err(Failure::Core(publisher.ended().await)) }, none)
     }
 
     /// Ends it at once.
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
-        self.get(py)?.abort();
+        own(py, &self.0)?.abort();
         Ok(())
     }
 
     /// Sub-protocol and tracking id.
     fn facts(&self, py: Python<'_>) -> PyResult<(Option<String>, String)> {
-        let publisher = self.get(py)?;
+        let publisher = own(py, &self.0)?;
         Ok((publisher.subprotocol().map(str::to_owned), publisher.tracking_id().to_owned()))
     }
 }

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use futures_util::stream;
-use hybridrelay_bindings_common::core::{self, Error, ErrorKind, ReasonPhrase};
+use hybridrelay_bindings_common::core::{self, Error, ErrorKind};
 use hybridrelay_bindings_common::errors::{Failure, Result};
+use hybridrelay_bindings_common::http::HeaderMap;
+use hybridrelay_bindings_common::http_head;
+use hybridrelay_bindings_common::once::Once;
 use hybridrelay_bindings_common::process::Owned;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
-use crate::boundary::{call, payload};
-use crate::incoming::Once;
-use crate::lane::Lane;
+use crate::boundary::{call, own, payload};
+use crate::lane::Follower;
 use crate::queue::{Queue, Started, none};
 
 /// Header fields as Python hands them over.
@@ -23,14 +24,11 @@ pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A body that is read chunk by chunk. Dropping it breaks off what was not read.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct Body {
-    body: Owned<Arc<Mutex<core::Body>>>,
-    chunks: Lane<Option<Bytes>>,
-}
+pub(crate) struct Body(Follower<core::Body, Option<Bytes>>);
 
 impl Body {
     pub(crate) fn new(body: core::Body) -> Self {
-        Self { body: Owned::new(Arc::new(Mutex::new(body))), chunks: Lane::new() }
+        Self(Follower::new(body))
     }
 }
 
@@ -38,8 +36,8 @@ impl Body {
 impl Body {
     /// The next chunk; `None` at the end.
     fn chunk<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let body = call(py, || self.body.get().cloned())?;
-        self.chunks.next(py, queue, tag, async move { Ok(body.lock().await.chunk().await?) }, |py, chunk| match chunk {
+        let next = async |mut body: OwnedMutexGuard<core::Body>| Ok(body.chunk().await?);
+        self.0.next(py, queue, tag, next, |py, chunk| match chunk {
             Some(chunk) => Ok(PyBytes::new(py, &chunk).into_any()),
             None => none(py, ()),
         })
@@ -74,14 +72,15 @@ impl Responder {
         body: &Bound<'py, PyAny>,
     ) -> Started<'py> {
         let body = payload(body)?;
-        let (head, responder) = call(py, || Ok((head(status, reason, &headers)?, self.responder.take()?)))?;
+        let (head, responder) =
+            call(py, || Ok((http_head::response(status, reason, header_map(&headers)?)?, self.responder.take()?)))?;
         queue.begin(py, tag, async move { Ok(responder.send(head.map(|()| body)).await?) }, none)
     }
 
     /// Begins a response whose body is written piece by piece.
     fn start(&self, py: Python<'_>, status: u16, reason: Option<String>, headers: Fields) -> PyResult<ResponseWriter> {
         call(py, || {
-            let head = head(status, reason, &headers)?;
+            let head = http_head::response(status, reason, header_map(&headers)?)?;
             let writer = self.responder.take()?.start(head)?;
             Ok(ResponseWriter(Owned::new(Arc::new(Mutex::new(Some(writer))))))
         })
@@ -89,7 +88,7 @@ impl Responder {
 
     /// Waits until the sender has gone, or the answer is complete.
     fn cancelled<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let cancellation = call(py, || self.cancellation.get().cloned())?;
+        let cancellation = own(py, &self.cancellation)?;
         let cancelled = async move {
             cancellation.cancelled().await;
             Ok(cancellation.is_cancelled())
@@ -118,7 +117,7 @@ impl ResponseWriter {
         data: &Bound<'py, PyAny>,
         flush: bool,
     ) -> Started<'py> {
-        let (writer, data) = (call(py, || self.0.get().cloned())?, payload(data)?);
+        let (writer, data) = (own(py, &self.0)?, payload(data)?);
         let writing = async move {
             let mut writer = writer.lock().await;
             let writer = writer.as_mut().ok_or_else(finished)?;
@@ -133,7 +132,7 @@ impl ResponseWriter {
 
     /// Ends the response.
     fn finish<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let writer = call(py, || self.0.get().cloned())?;
+        let writer = own(py, &self.0)?;
         let finishing = async move {
             let writer = writer.lock().await.take().ok_or_else(finished)?;
             Ok(writer.finish().await?)
@@ -143,7 +142,7 @@ impl ResponseWriter {
 
     /// Breaks the response off.
     fn abort<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let writer = call(py, || self.0.get().cloned())?;
+        let writer = own(py, &self.0)?;
         let aborting = async move {
             drop(writer.lock().await.take());
             Ok(())
@@ -221,26 +220,5 @@ fn finished() -> Failure {
 
 /// Puts header fields together.
 pub(crate) fn header_map(fields: &Fields) -> Result<HeaderMap> {
-    let mut map = HeaderMap::with_capacity(fields.len());
-    for (name, value) in fields {
-        let text = String::from_utf8_lossy(name);
-        let parsed = HeaderName::from_bytes(name)
-            .map_err(|_| Failure::invalid(format!("{text:?} is not the name of a header")))?;
-        let value = HeaderValue::from_bytes(value)
-            .map_err(|_| Failure::invalid(format!("the header {text} holds characters that may not be sent")))?;
-        map.append(parsed, value);
-    }
-    Ok(map)
-}
-
-/// The head of a response.
-fn head(status: u16, reason: Option<String>, headers: &Fields) -> Result<::http::Response<()>> {
-    let mut head = ::http::Response::new(());
-    *head.status_mut() = StatusCode::from_u16(status)
-        .map_err(|_| Failure::invalid(format!("a response has a status from 200 to 999, not {status}")))?;
-    *head.headers_mut() = header_map(headers)?;
-    if let Some(reason) = reason {
-        head.extensions_mut().insert(ReasonPhrase(reason));
-    }
-    Ok(head)
+    http_head::headers(fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
 }

@@ -1,13 +1,10 @@
 //! Senders that wait.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use hybridrelay_bindings_common::core;
-use hybridrelay_bindings_common::errors::{Failure, Result};
-use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::once::Once;
 use pyo3::prelude::*;
 
-use crate::boundary::{call, headers_out};
+use crate::boundary::{address_out, call, headers_out};
 use crate::connection::Connection;
 use crate::http::{Body, Responder};
 use crate::queue::{Queue, Started, none, object};
@@ -30,13 +27,15 @@ impl IncomingConnect {
 impl IncomingConnect {
     /// Path, query, mount, headers, sub-protocols, address, tracking id.
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.look(py, |connect| {
-            let remote = connect.remote_addr().map(|address| (address.ip().to_string(), address.port()));
-            let subprotocols: Vec<&str> = connect.subprotocols().collect();
-            let headers = headers_out(py, connect.headers());
-            let (path, query, id) = (connect.path(), connect.query(), connect.tracking_id());
-            Ok((path, query, connect.mount(), headers, subprotocols, remote, id).into_pyobject(py)?.into_any())
-        })
+        call(py, || {
+            self.0.look(|connect| {
+                let remote = address_out(connect.remote_addr());
+                let subprotocols: Vec<&str> = connect.subprotocols().collect();
+                let headers = headers_out(py, connect.headers());
+                let (path, query, id) = (connect.path(), connect.query(), connect.tracking_id());
+                Ok((path, query, connect.mount(), headers, subprotocols, remote, id).into_pyobject(py)?.into_any())
+            })
+        })?
     }
 
     /// Accepts, by the first sub-protocol that fits if none is chosen.
@@ -67,13 +66,15 @@ impl IncomingRequest {
 impl IncomingRequest {
     /// Method, path, query, mount, headers, address, tracking id, whether it is one-way.
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.0.look(py, |request| {
-            let remote = request.remote_addr().map(|address| (address.ip().to_string(), address.port()));
-            let headers = headers_out(py, request.headers());
-            let (path, query, mount) = (request.path(), request.query(), request.mount());
-            let facts = (request.method().as_str(), path, query, mount, headers, remote, request.tracking_id());
-            Ok((facts, request.is_one_way()).into_pyobject(py)?.into_any())
-        })
+        call(py, || {
+            self.0.look(|request| {
+                let remote = address_out(request.remote_addr());
+                let headers = headers_out(py, request.headers());
+                let (path, query, mount) = (request.path(), request.query(), request.mount());
+                let facts = (request.method().as_str(), path, query, mount, headers, remote, request.tracking_id());
+                Ok((facts, request.is_one_way()).into_pyobject(py)?.into_any())
+            })
+        })?
     }
 
     /// Takes it on: its body, and what answers it.
@@ -81,30 +82,4 @@ impl IncomingRequest {
         let (request, responder) = call(py, || self.0.take())?.into_parts();
         Ok((Body::new(request.into_body()), Responder::new(responder)))
     }
-}
-
-/// What is used up by one call.
-pub(crate) struct Once<T>(Owned<Mutex<Option<T>>>);
-
-impl<T> Once<T> {
-    pub(crate) fn new(object: T) -> Self {
-        Self(Owned::new(Mutex::new(Some(object))))
-    }
-
-    pub(crate) fn take(&self) -> Result<T> {
-        self.lock()?.take().ok_or_else(used_up)
-    }
-
-    pub(crate) fn look<R>(&self, py: Python<'_>, look: impl FnOnce(&T) -> PyResult<R>) -> PyResult<R> {
-        let object = call(py, || self.lock())?;
-        look(call(py, || object.as_ref().ok_or_else(used_up))?)
-    }
-
-    fn lock(&self) -> Result<MutexGuard<'_, Option<T>>> {
-        Ok(self.0.get()?.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-fn used_up() -> Failure {
-    Failure::Core(core::Error::new(core::ErrorKind::Closed, "it was answered already"))
 }

@@ -5,10 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use hybridrelay_bindings_common::errors::Result;
+use hybridrelay_bindings_common::process::Owned;
 use pyo3::prelude::*;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::boundary::exception;
+use crate::boundary::{exception, own};
 use crate::queue::{Queue, Started};
 
 /// Hands out what an object yields, one after the other and in order. What has come and was not taken by the program goes to whoever asks
@@ -49,6 +50,31 @@ impl<T: Send + 'static> Lane<T> {
     pub(crate) fn left(&self) -> Vec<T> {
         let lane = self.0.try_lock().ok();
         lane.into_iter().flat_map(|mut lane| lane.drain(..).flatten().collect::<Vec<_>>()).collect()
+    }
+}
+
+/// What is asked for what comes next by one call after the other.
+pub(crate) struct Follower<S, T> {
+    source: Owned<Arc<Mutex<S>>>,
+    seen: Lane<T>,
+}
+
+impl<S: Send + 'static, T: Send + 'static> Follower<S, T> {
+    pub(crate) fn new(source: S) -> Self {
+        Self { source: Owned::new(Arc::new(Mutex::new(source))), seen: Lane::new() }
+    }
+
+    /// Begins an operation for what comes next: what was left, else what `step` gets from the source.
+    pub(crate) fn next<'py, F: Future<Output = Result<T>> + Send>(
+        &self,
+        py: Python<'py>,
+        queue: &Queue,
+        tag: u64,
+        step: impl FnOnce(OwnedMutexGuard<S>) -> F + Send + 'static,
+        convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+    ) -> Started<'py> {
+        let source = own(py, &self.source)?;
+        self.seen.next(py, queue, tag, async move { step(source.lock_owned().await).await }, convert)
     }
 }
 

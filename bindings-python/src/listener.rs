@@ -1,18 +1,16 @@
 //! A listener and its status.
 
-use std::sync::Arc;
-
 use hybridrelay_bindings_common::core::{self, Incoming, Status};
 use hybridrelay_bindings_common::errors::Failure;
 use hybridrelay_bindings_common::process::Owned;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tokio::sync::Mutex;
+use tokio::sync::OwnedMutexGuard;
 
-use crate::boundary::{call, exception, time_out};
+use crate::boundary::{call, exception, own, time_out};
 use crate::events::Events;
 use crate::incoming::{IncomingConnect, IncomingRequest};
-use crate::lane::Lane;
+use crate::lane::{Follower, Lane};
 use crate::options;
 use crate::queue::{Queue, Started, none, object};
 
@@ -21,12 +19,6 @@ use crate::queue::{Queue, Started, none, object};
 pub(crate) struct Listener {
     listener: Owned<core::Listener>,
     accepted: Lane<Option<Incoming>>,
-}
-
-impl Listener {
-    fn get(&self, py: Python<'_>) -> PyResult<core::Listener> {
-        call(py, || self.listener.get().cloned())
-    }
 }
 
 #[pymethods]
@@ -49,7 +41,7 @@ impl Listener {
 
     /// The next sender that waits; `None` after the close.
     fn accept<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let listener = self.get(py)?;
+        let listener = own(py, &self.listener)?;
         let accepting = async move { Ok(listener.accept().await?) };
         self.accepted.next(py, queue, tag, accepting, |py, incoming| match incoming {
             None => none(py, ()),
@@ -62,7 +54,7 @@ impl Listener {
 
     /// Goes offline.
     fn close<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let listener = self.get(py)?;
+        let listener = own(py, &self.listener)?;
         let closing = async move {
             listener.close().await;
             Ok(())
@@ -72,23 +64,22 @@ impl Listener {
 
     /// The status now: name, error, seconds to the next attempt, when the token expires.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        status_out(py, self.get(py)?.status().current())
+        status_out(py, own(py, &self.listener)?.status().current())
     }
 
     /// Follows the status.
     fn watch(&self, py: Python<'_>) -> PyResult<StatusWatcher> {
-        let watcher = Arc::new(Mutex::new(self.get(py)?.status()));
-        Ok(StatusWatcher { watcher: Owned::new(watcher), seen: Lane::new() })
+        Ok(StatusWatcher(Follower::new(own(py, &self.listener)?.status())))
     }
 
     /// What the relay offers beyond the protocol.
     fn features(&self, py: Python<'_>) -> PyResult<Vec<&'static str>> {
-        Ok(self.get(py)?.features().names().collect())
+        Ok(own(py, &self.listener)?.features().names().collect())
     }
 
     /// The relay's address and the hybrid connection.
     fn place(&self, py: Python<'_>) -> PyResult<(String, String)> {
-        let listener = self.get(py)?;
+        let listener = own(py, &self.listener)?;
         Ok((listener.address().to_string(), listener.entity().to_string()))
     }
 
@@ -111,7 +102,7 @@ impl Listener {
         insecure_skip_verify: bool,
     ) -> Started<'py> {
         core::Forwarder::check(target).map_err(|error| exception(py, &Failure::Core(error)))?;
-        let forwarder = self.get(py)?.forward(target).strip(strip).rewrite(rewrite);
+        let forwarder = own(py, &self.listener)?.forward(target).strip(strip).rewrite(rewrite);
         let forwarder = forwarder.forwarded_headers(forwarded_headers).insecure_skip_verify(insecure_skip_verify);
         let forwarder = extra_ca_pem.into_iter().fold(forwarder, |forwarder, pem| forwarder.extra_ca_pem(pem));
         queue.submit(py, tag, async move { Ok(forwarder.await?) }, none)
@@ -120,18 +111,14 @@ impl Listener {
 
 /// Follows a listener's status.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct StatusWatcher {
-    watcher: Owned<Arc<Mutex<core::StatusWatcher>>>,
-    seen: Lane<Option<Status>>,
-}
+pub(crate) struct StatusWatcher(Follower<core::StatusWatcher, Option<Status>>);
 
 #[pymethods]
 impl StatusWatcher {
     /// The next status that this watcher has not seen; `None` behind the end.
     fn changed<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let watcher = call(py, || self.watcher.get().cloned())?;
-        let changed = async move { Ok(watcher.lock().await.changed().await) };
-        self.seen.next(py, queue, tag, changed, |py, status| match status {
+        let changed = async |mut watcher: OwnedMutexGuard<core::StatusWatcher>| Ok(watcher.changed().await);
+        self.0.next(py, queue, tag, changed, |py, status| match status {
             Some(status) => status_out(py, status),
             None => none(py, ()),
         })

@@ -9,10 +9,10 @@ use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_relay::LocalRelay as Relay;
 use hybridrelay_relay::{Attempt, ConnectionId, Discoverable, Distribution, Event, Events, NextRefusal, Visibility};
 use pyo3::prelude::*;
-use tokio::sync;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::boundary::{call, duration, time_out};
-use crate::lane::Lane;
+use crate::lane::Follower;
 use crate::queue::{Queue, Started, none, object};
 
 /// A relayed connection: id, hybrid connection, tracking id, bytes from the sender, bytes from the listener, whether it is held up.
@@ -174,8 +174,7 @@ impl LocalRelay {
 
     /// Follows what happens from now on.
     fn events(&self, py: Python<'_>) -> PyResult<RelayEvents> {
-        let events = self.with(py, Relay::events)?;
-        Ok(RelayEvents { events: Owned::new(Arc::new(sync::Mutex::new(events))), heard: Lane::new() })
+        Ok(RelayEvents(Follower::new(self.with(py, Relay::events)?)))
     }
 
     /// Stops it: connections have `drain` seconds to end.
@@ -193,23 +192,18 @@ impl LocalRelay {
 
 /// Follows what happens at a relay.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct RelayEvents {
-    events: Owned<Arc<sync::Mutex<Events>>>,
-    heard: Lane<(Option<Arc<Event>>, u64)>,
-}
+pub(crate) struct RelayEvents(Follower<Events, (Option<Arc<Event>>, u64)>);
 
 #[pymethods]
 impl RelayEvents {
     /// What happens next: operation, hybrid connection, tracking id, peer, reason, status, when, how many were missed
     /// so far. `None` once the relay has ended.
     fn next<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let events = call(py, || self.events.get().cloned())?;
-        let next = async move {
-            let mut events = events.lock().await;
+        let next = async |mut events: OwnedMutexGuard<Events>| {
             let event = events.next().await;
             Ok((event, events.missed()))
         };
-        self.heard.next(py, queue, tag, next, |py, (event, missed)| {
+        self.0.next(py, queue, tag, next, |py, (event, missed)| {
             let Some(event) = event else { return none(py, ()) };
             let peer = (event.peer.ip().to_string(), event.peer.port());
             let (operation, entity) = (event.operation.as_str(), event.entity.as_ref().map(|key| key.path()));

@@ -1,12 +1,11 @@
 //! A sender: connections, requests, publishers, and who listens.
 
-use hybridrelay_bindings_common::core::{self, ReasonPhrase};
-use hybridrelay_bindings_common::errors::{Failure, Result};
 use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::{core, http_head};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::boundary::{call, duration, headers_out, payload};
+use crate::boundary::{call, duration, headers_out, own, payload};
 use crate::connection::Connection;
 use crate::events::Publisher;
 use crate::http::{Body, BodyWriter, Fields, header_map};
@@ -18,12 +17,6 @@ use crate::queue::{Queue, Started, object};
 #[pyclass(frozen, module = "hybridrelay._native")]
 pub(crate) struct Sender(Owned<core::Sender>);
 
-impl Sender {
-    fn get(&self, py: Python<'_>) -> PyResult<core::Sender> {
-        call(py, || self.0.get().cloned())
-    }
-}
-
 #[pymethods]
 impl Sender {
     #[new]
@@ -34,14 +27,14 @@ impl Sender {
 
     /// Opens a connection.
     fn connect<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, options: &Bound<'py, PyDict>) -> Started<'py> {
-        let connect = options::connect(self.get(py)?.connect(), options)?;
+        let connect = options::connect(own(py, &self.0)?.connect(), options)?;
         let opening = async move { Ok(connect.open().await?) };
         queue.submit(py, tag, opening, |py, connection| object(py, Connection::new(connection)))
     }
 
     /// Opens a publisher.
     fn publisher<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, options: &Bound<'py, PyDict>) -> Started<'py> {
-        let publisher = options::publisher(self.get(py)?.publisher(), options)?;
+        let publisher = options::publisher(own(py, &self.0)?.publisher(), options)?;
         let opening = async move { Ok(publisher.open().await?) };
         queue.submit(py, tag, opening, |py, publisher| object(py, Publisher::new(publisher)))
     }
@@ -57,15 +50,11 @@ impl Sender {
         headers: Fields,
         body: &Bound<'py, PyAny>,
     ) -> Started<'py> {
-        let (sender, request) = (self.get(py)?, request(method, target, &headers, body)?);
+        let (sender, request) = (own(py, &self.0)?, request(method, target, &headers, body)?);
         let asking = async move { Ok(sender.request(request).await?) };
         queue.submit(py, tag, asking, |py, response| {
             let (parts, body) = response.into_parts();
-            let reason = match parts.extensions.get::<ReasonPhrase>() {
-                Some(ReasonPhrase(reason)) => reason.as_str(),
-                None => parts.status.canonical_reason().unwrap_or_default(),
-            };
-            let head = (parts.status.as_u16(), reason, headers_out(py, &parts.headers));
+            let head = (parts.status.as_u16(), http_head::reason(&parts), headers_out(py, &parts.headers));
             Ok((head.0, head.1, head.2, Body::new(body)).into_pyobject(py)?.into_any())
         })
     }
@@ -81,7 +70,7 @@ impl Sender {
         headers: Fields,
         body: &Bound<'py, PyAny>,
     ) -> Started<'py> {
-        let (sender, request) = (self.get(py)?, request(method, target, &headers, body)?);
+        let (sender, request) = (own(py, &self.0)?, request(method, target, &headers, body)?);
         let sending = async move { Ok(sender.send_one_way(request).await?) };
         queue.submit(py, tag, sending, |py, sent| {
             Ok((sent.tracking_id(), sent.listeners()).into_pyobject(py)?.into_any())
@@ -90,13 +79,13 @@ impl Sender {
 
     /// Who listens now.
     fn presence<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-        let sender = self.get(py)?;
+        let sender = own(py, &self.0)?;
         queue.submit(py, tag, async move { Ok(sender.presence_now().await?) }, presence_out)
     }
 
     /// Waits until somebody listens.
     fn wait_for_listener<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, seconds: f64) -> Started<'py> {
-        let (sender, limit) = (self.get(py)?, call(py, || duration("timeout", seconds))?);
+        let (sender, limit) = (own(py, &self.0)?, call(py, || duration("timeout", seconds))?);
         queue.submit(py, tag, async move { Ok(sender.wait_for_listener(limit).await?) }, presence_out)
     }
 
@@ -107,7 +96,7 @@ impl Sender {
 
     /// The relay's address and the hybrid connection.
     fn place(&self, py: Python<'_>) -> PyResult<(String, String)> {
-        let sender = self.get(py)?;
+        let sender = own(py, &self.0)?;
         Ok((sender.address().to_string(), sender.entity().to_string()))
     }
 }
@@ -117,23 +106,12 @@ fn request(
     target: &str,
     headers: &Fields,
     body: &Bound<'_, PyAny>,
-) -> PyResult<::http::Request<core::Body>> {
+) -> PyResult<http::Request<core::Body>> {
     let py = body.py();
     let body = match body.cast::<BodyWriter>() {
         Ok(writer) => call(py, || writer.get().body())?,
         Err(_) if body.is_none() => core::Body::empty(),
         Err(_) => payload(body)?.into(),
     };
-    call(py, || build(method, target, headers, body))
-}
-
-fn build(method: &str, target: &str, headers: &Fields, body: core::Body) -> Result<::http::Request<core::Body>> {
-    let mut request = ::http::Request::new(body);
-    *request.method_mut() =
-        method.parse().map_err(|_| Failure::invalid(format!("{method:?} is not a method of HTTP")))?;
-    *request.uri_mut() = target
-        .parse()
-        .map_err(|_| Failure::invalid("the path or the query holds characters that may not stand there unencoded"))?;
-    *request.headers_mut() = header_map(headers)?;
-    Ok(request)
+    call(py, || http_head::request(method, target, header_map(headers)?, body))
 }

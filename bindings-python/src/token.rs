@@ -1,15 +1,14 @@
 //! Where tokens come from.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
+use hybridrelay_bindings_common::core;
 use hybridrelay_bindings_common::core::env::Env;
-use hybridrelay_bindings_common::core::token::{SasToken, Token};
-use hybridrelay_bindings_common::core::{self, Error, ErrorKind};
+use hybridrelay_bindings_common::core::token::SasToken;
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::queue;
+use hybridrelay_bindings_common::token;
 use pyo3::prelude::*;
-use tokio::sync::oneshot;
 
 use crate::boundary::{call, duration};
 use crate::queue::{Queue, Value, none, object};
@@ -52,15 +51,9 @@ impl TokenProvider {
     #[staticmethod]
     fn asking(py: Python<'_>, queue: &Queue, tag: u64) -> PyResult<Self> {
         let asking = Asking { queue: call(py, || queue.get().cloned())?, tag };
-        Ok(Self::new(core::TokenProvider::from_fn(move |audience| {
+        Ok(Self::new(token::asking(move |request| {
             let Asking { queue, tag } = &asking;
-            let (answer, answered) = oneshot::channel();
-            let request = TokenRequest { audience, answer: Mutex::new(Some(answer)) };
-            queue.post(*tag, Box::new(move |py| object(py, request)));
-            async move {
-                let nobody = || Error::new(ErrorKind::Unauthorized, "the program's token callback gave no token");
-                answered.await.unwrap_or_else(|_| Err(nobody()))
-            }
+            queue.post(*tag, Box::new(move |py| object(py, TokenRequest(request))));
         })))
     }
 
@@ -99,17 +92,14 @@ pub(crate) fn create_token(
 
 /// Somebody waits for a token. Dropped without an answer that fails.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct TokenRequest {
-    audience: String,
-    answer: Mutex<Option<oneshot::Sender<Result<Token, Error>>>>,
-}
+pub(crate) struct TokenRequest(token::TokenRequest);
 
 #[pymethods]
 impl TokenRequest {
     /// For whom.
     #[getter]
     fn audience(&self) -> &str {
-        &self.audience
+        self.0.audience()
     }
 
     /// Gives the token, and when it expires in seconds since 1970.
@@ -117,22 +107,11 @@ impl TokenRequest {
         let expires_at = expires_at
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .and_then(|since| UNIX_EPOCH.checked_add(since));
-        self.give(Ok(Token::new(token, expires_at)));
+        self.0.answer(token, expires_at);
     }
 
     /// There is none; `reason` names what went wrong and no secret.
     fn fail(&self, reason: &str) {
-        let message = "the program's token callback failed";
-        self.give(Err(Error::new(ErrorKind::Unauthorized, message).with_reason(reason)));
-    }
-}
-
-impl TokenRequest {
-    fn give(&self, answer: Result<Token, Error>) {
-        let sender = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sender) = sender {
-            // Whoever asked may have given up.
-            let _ = sender.send(answer);
-        }
+        self.0.fail(reason);
     }
 }
