@@ -10,6 +10,9 @@ mod c;
 mod licences;
 mod python;
 
+/// What everything is built with: see the workspace's manifest.
+const PROFILE: &str = "dist";
+
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -27,7 +30,7 @@ enum What {
         #[arg(long, value_name = "DIR")]
         artefacts: Option<PathBuf>,
     },
-    /// The wheel of the Python package, for this machine's architecture, built in release mode and tried where nothing else is.
+    /// The wheel of the Python package, for this machine's architecture, built and tried where nothing else is.
     Python,
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use xshell::{Shell, cmd};
 
-use super::licences;
+use super::{PROFILE, licences};
 use crate::target;
 
 /// How large the shared library may be without its symbols.
@@ -17,9 +17,6 @@ const NEWEST_GLIBC: (u32, u32) = (2, 34);
 
 /// What a program that has the library inside of it is linked to as well: what rustc says, which is looked at whenever it is built here.
 const NATIVE_LIBRARIES: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
-
-/// The release's profile: see the workspace's manifest.
-const PROFILE: &str = "dist";
 
 /// What cargo calls the library.
 const BUILT: &str = "libhybridrelay_c";

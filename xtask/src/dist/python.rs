@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
+use super::PROFILE;
 use crate::setup;
 
 const WHEELS: &str = "target/python/wheels";
@@ -12,7 +13,7 @@ const WHEELS: &str = "target/python/wheels";
 const MANYLINUX: &str = "manylinux_2_28";
 
 /// The longest extension, so that it does not grow unnoticed; it holds the relay for tests as well.
-const MOST_BYTES: u64 = 13 << 20;
+const MOST_BYTES: u64 = 9 << 20;
 
 pub(super) fn run(sh: &Shell) -> Result<()> {
     setup::for_python_dist(sh)?;
@@ -26,7 +27,8 @@ pub(super) fn run(sh: &Shell) -> Result<()> {
     let _path = sh.push_env("PATH", path);
     let portable: &[&str] = if cfg!(target_os = "linux") { &["--zig", "--compatibility", MANYLINUX] } else { &[] };
     let manifest = "bindings-python/Cargo.toml";
-    cmd!(sh, "{maturin} build --release --locked --manifest-path {manifest} --out {WHEELS} {portable...}").run()?;
+    cmd!(sh, "{maturin} build --profile {PROFILE} --locked --manifest-path {manifest} --out {WHEELS} {portable...}")
+        .run()?;
     let wheel = sh.read_dir(WHEELS)?.pop().context("maturin has built no wheel")?;
 
     // An environment that has nothing but the wheel runs what the README says.
