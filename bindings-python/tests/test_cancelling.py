@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import threading
@@ -121,6 +122,9 @@ async def test_what_has_broken_off_never_ends_well(listener: Listener, cs: str) 
         writer = (await requested(listener)).start_response()
         await writer.write(b"a beginning", flush=True)
         response = await asking
+        async with contextlib.aclosing(response.aiter_bytes()) as chunks:  # type: ignore[type-var]
+            assert await anext(chunks) == b"a beginning"
+        assert [chunk async for chunk in chunks] == []
         lines = response.aiter_lines()
         await writer.abort()
         for _ in range(2):

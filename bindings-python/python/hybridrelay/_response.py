@@ -118,15 +118,15 @@ class Response:
             return Each(self._chunk)
         if chunk_size < 1:
             raise make(ErrorKind.INVALID_ARGUMENT, f"chunk_size is a number from 1 up, not {chunk_size}")
-        return _Cut(self._chunk, _Pieces(chunk_size))
+        return Each(_Cut(self._chunk, _Pieces(chunk_size)).next)
 
     def aiter_text(self) -> AsyncIterator[str]:
         """The body as text, as it comes."""
-        return _Cut(self._chunk, _Text(self.encoding))
+        return Each(_Cut(self._chunk, _Text(self.encoding)).next)
 
     def aiter_lines(self) -> AsyncIterator[str]:
         """The body line by line, without line ends."""
-        return _Cut(self._chunk, _Lines(self.encoding))
+        return Each(_Cut(self._chunk, _Lines(self.encoding)).next)
 
     async def _chunk(self) -> bytes | None:
         if self._body is None:
@@ -172,13 +172,11 @@ class _Cut(Generic[T]):
         self._cut: deque[T] = deque()
         self._ended = False
 
-    def __aiter__(self) -> _Cut[T]:
-        return self
-
-    async def __anext__(self) -> T:
+    async def next(self) -> T | None:
+        """What comes next; ``None`` at the end."""
         while not self._cut:
             if self._ended:
-                raise StopAsyncIteration
+                return None
             chunk = await self._chunk()
             self._ended = chunk is None
             self._cut.extend(self._cutter.end() if chunk is None else self._cutter.feed(chunk))

@@ -275,6 +275,14 @@ class Each(Generic[T]):
             raise StopAsyncIteration
         return item
 
+    async def aclose(self) -> None:
+        """Nothing more comes, for ``contextlib.aclosing``."""
+        self._next = _nothing
+
+
+async def _nothing() -> None:
+    return None
+
 
 def run(coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
     """Runs a coroutine of this package to its end in this thread, without an event loop: its waits block."""
