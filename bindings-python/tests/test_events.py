@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import hybridrelay
 import pytest
@@ -208,6 +209,38 @@ async def test_a_listener_forwards_to_a_server_near_it(cs: str) -> None:
         await forwarding
         with pytest.raises(hybridrelay.InvalidArgument):
             await listener.forward("nonsense")
+
+
+async def test_a_forwarder_tells_the_server_what_it_is_told_to(cs: str) -> None:
+    async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        location = b"Location: /next\r\n"
+        writer.write(
+            b"HTTP/1.1 201 Created\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n" % (location, len(head))
+        )
+        writer.write(head)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async def asked(**options: Any) -> hybridrelay.Response:
+        async with hybridrelay.listen(cs) as listener, Sender(cs) as sender:
+            forwarding = asyncio.create_task(listener.forward(f"http://127.0.0.1:{port}/base", **options))
+            response = await sender.get("/x?y=1")
+            await listener.close()
+            await forwarding
+            return response
+
+    async with await asyncio.start_server(callback, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        entity = hybridrelay.Sender(cs).entity
+        plain = await asked()
+        assert plain.text.startswith("GET /base/x?y=1 ") and "x-forwarded-" not in plain.text.lower()
+        assert plain.headers["location"] == "/next"
+        whole = await asked(strip=False, forwarded_headers=True, insecure_skip_verify=False, extra_ca_pem=None)
+        assert whole.text.startswith(f"GET /base/{entity}/x?y=1 ")
+        assert "x-forwarded-for: 127.0.0.1" in whole.text.lower()
+        assert (await asked(rewrite=True)).headers["location"] == f"/{entity}/next"
 
 
 async def _publisher(sender: Sender) -> hybridrelay.Publisher:

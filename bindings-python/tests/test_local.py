@@ -153,6 +153,56 @@ async def test_whoever_is_slow_misses_events(relay: LocalRelay, cs: str) -> None
     assert events.missed > 0
 
 
+async def test_whoever_follows_hears_that_the_relay_is_away_and_back() -> None:
+    async with LocalRelay() as relay:
+        relay.add("orders", discoverable=True)
+        cs, key = relay.connection_string("orders"), relay.key
+        port = int(relay.address.rstrip("/").rpartition(":")[2])
+        async with hybridrelay.listen(cs) as listener, hybridrelay.Sender(cs) as sender:
+            statuses, presence, endpoints = (
+                listener.statuses(),
+                sender.presence_events(),
+                hybridrelay.watch_endpoints(cs),
+            )
+            assert (await anext(statuses)).is_online
+            present = await presence.next()
+            assert present.presence.listeners is not None
+            (told,) = present.presence.listeners
+            assert told.agent and told.rule == relay.key_name and told.in_flight == 0 and told.last_heard is not None
+            assert [endpoint.path for endpoint in (await endpoints.next()).endpoints] == ["orders"]
+            await relay.stop()
+            offline = await anext(statuses)
+            assert offline.state == "offline" and offline.error is not None and offline.retry_in is not None
+            while (event := await presence.next()).kind != "interrupted":
+                # The relay tells of the listener while it goes.
+                assert event.kind == "disconnected"
+            assert event.error is not None and event.retry_in is not None
+            while (change := await endpoints.next()).kind != "interrupted":
+                assert change.kind == "offline"
+            assert change.error is not None and change.retry_in is not None
+            async with LocalRelay(port=port, key=key) as again:
+                again.add("orders", discoverable=True)
+                while not (await anext(statuses)).is_online:
+                    pass
+                while event.kind == "interrupted" or event.presence.count != 1:
+                    event = await presence.next()
+                while "orders" not in [endpoint.path for endpoint in change.endpoints]:
+                    change = await endpoints.next()
+
+
+async def test_a_relay_that_drains_lets_connections_end(relay: LocalRelay, cs: str) -> None:
+    async with hybridrelay.listen(cs) as listener:
+        near, far = await pair(listener, cs)
+        statuses = listener.statuses()
+        assert (await anext(statuses)).is_online
+        stopping = asyncio.create_task(relay.stop(drain=60))
+        assert (await anext(statuses)).state == "offline"
+        await near.send("still here")
+        assert await far.receive() == "still here"
+        await asyncio.gather(near.close(), far.close())
+        await stopping
+
+
 def test_the_same_works_without_an_event_loop() -> None:
     relay = sync.LocalRelay().start()
     assert relay.start() is relay and repr(relay).startswith("<hybridrelay.sync.LocalRelay http://")

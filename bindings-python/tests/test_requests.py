@@ -188,6 +188,31 @@ async def test_a_request_that_nobody_takes_is_refused(listener: Listener, cs: st
         assert (await asking).status_code == 501
 
 
+async def test_a_response_is_written_piece_by_piece_and_finished(listener: Listener, cs: str) -> None:
+    async def answer(incoming: hybridrelay.Incoming) -> None:
+        assert isinstance(incoming, IncomingRequest)
+        writer = incoming.start_response(404, headers=[("x-two", "1"), ("x-two", "2")], reason="Not Here")
+        await writer.write(b"one ")
+        await writer.write("two")
+        await writer.finish()
+        with pytest.raises(hybridrelay.Closed):
+            await writer.write(b"three")
+
+    serving = asyncio.create_task(listener.serve(answer))
+    async with Sender(cs) as sender:
+        response = await sender.get()
+        assert (response.text, response.is_error, response.is_success) == ("one two", True, False)
+        assert [pair for pair in response.headers.multi_items() if pair[0] == "x-two"] == [
+            ("x-two", "1"),
+            ("x-two", "2"),
+        ]
+        with pytest.raises(hybridrelay.Rejected) as failure:
+            response.raise_for_status()
+        assert (failure.value.status, failure.value.reason) == (404, "Not Here")
+    await listener.close()
+    await serving
+
+
 async def test_one_way_requests_are_handed_over(listener: Listener, cs: str) -> None:
     async with Sender(cs) as sender:
         sent = await sender.send_one_way("POST", "/jobs", json={"job": 1})

@@ -184,11 +184,12 @@ async def test_a_transport_keeps_the_contract_of_asyncio(listener: Listener, cs:
     assert transport.get_extra_info("peername")[0] == "127.0.0.1"
     transport.set_write_buffer_limits(high=0)
     assert transport.get_write_buffer_limits() == (0, 0)
-    transport.write(b"to the sender")
+    transport.writelines([b"to ", bytearray(b"the "), memoryview(b"sender")])
     while "resume" not in protocol.happened:
         await asyncio.sleep(0)
     assert protocol.happened[1:] == ["pause", "resume"]
     assert await near.receive() == b"to the sender"
+    assert transport.get_protocol() is protocol
     transport.pause_reading()
     assert not transport.is_reading()
     transport.resume_reading()
@@ -238,3 +239,24 @@ async def test_a_server_logs_what_a_callback_raises_and_goes_on(cs: str, caplog:
                 await reader.read()
             writer.transport.abort()
     assert sum(record.exc_info is not None for record in caplog.records) == 2
+
+
+async def test_a_server_serves_until_it_is_closed(cs: str) -> None:
+    async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read())
+        writer.close()
+        await writer.wait_closed()
+
+    async with await hybridrelay.start_server(callback, cs) as server:
+        serving = asyncio.create_task(server.serve_forever())
+        reader, writer = await hybridrelay.open_connection(cs)
+        writer.write(b"hello")
+        writer.write_eof()
+        assert await reader.read() == b"hello"
+        writer.close()
+        await writer.wait_closed()
+        assert server.is_serving() and not serving.done()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+    assert not server.is_serving() and await server.listener.accept() is None
