@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import hybridrelay
 import pytest
 from conftest import pair
 from hybridrelay import Listener, LocalRelay, Response, Sender, sync
+from hybridrelay._content import Chunks
 
 
 async def cancelled(iterator: AsyncIterator[Any]) -> None:
@@ -95,6 +96,52 @@ async def test_a_request_is_read_on(listener: Listener, cs: str) -> None:
         assert [chunk async for chunk in chunks] == []
         await request.respond()
         assert (await asking).is_success
+
+
+async def test_a_whole_body_is_whole_behind_a_cancelled_wait(
+    listener: Listener, cs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: asyncio.Queue[bytes | None] = asyncio.Queue()
+    taken: asyncio.Queue[int] = asyncio.Queue()
+    take = Chunks.next
+
+    async def next(self: Chunks) -> bytes | None:
+        chunk = await take(self)
+        taken.put_nowait(len(chunk or b""))
+        return chunk
+
+    async def body() -> AsyncIterator[bytes]:
+        while (chunk := await written.get()) is not None:
+            yield chunk
+
+    async def cancelled_behind(size: int, reading: Coroutine[Any, Any, bytes]) -> None:
+        """Cancels a read that has taken so many bytes and waits for more."""
+        task = asyncio.ensure_future(reading)
+        while size > 0:
+            size -= await taken.get()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(Chunks, "next", next)
+    async with Sender(cs) as sender:
+        asking = asyncio.ensure_future(_begun(sender, body()))
+        written.put_nowait(b"x" * 100_000)
+        request = await requested(listener)
+        await cancelled_behind(100_000, request.read())
+        written.put_nowait(b"the end")
+        written.put_nowait(None)
+        with pytest.raises(hybridrelay.MessageTooLarge):
+            await request.read(limit=100_000)
+        assert await request.read() == b"x" * 100_000 + b"the end"
+        while not taken.empty():
+            taken.get_nowait()
+        async with request.start_response() as writer:
+            await writer.write(b"one ", flush=True)
+            response = await asking
+            await cancelled_behind(4, response.aread())
+            await writer.write(b"two")
+        assert await response.aread() == b"one two"
 
 
 async def test_messages_statuses_and_senders_come_on(hybridrelay_own_relay: LocalRelay) -> None:
@@ -181,6 +228,6 @@ def test_an_interrupted_wait_of_a_thread_goes_on(cs: str) -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
-async def _begun(sender: Sender) -> Response:
+async def _begun(sender: Sender, content: AsyncIterator[bytes] | None = None) -> Response:
     """A response of which only the head has come."""
-    return await sender._send("GET", "/", None, None, None, None, None)
+    return await sender._send("POST", "/", None, content, None, None, None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from typing import Any
 
 from . import _native
@@ -60,14 +61,18 @@ async def upload(writer: _native.BodyWriter, content: Any) -> None:
 class Chunks:
     """The chunks of a body that comes. One that has broken off stays broken: its end is never taken for a good one."""
 
-    __slots__ = ("_failure", "_source")
+    __slots__ = ("_failure", "_left", "_source")
 
     def __init__(self, body: _native.Body) -> None:
         self._source: Source[bytes | None] = Source(body.chunk)
+        #: What a call had read that did not come to its end.
+        self._left: deque[bytes] = deque()
         self._failure: RelayError | None = None
 
     async def next(self) -> bytes | None:
         """The next chunk; ``None`` at the end."""
+        if self._left:
+            return self._left.popleft()
         if self._failure is not None:
             raise self._failure
         try:
@@ -79,18 +84,21 @@ class Chunks:
             self._failure = error
             raise
 
-
-async def whole(next_chunk: Callable[[], Awaitable[bytes | None]], limit: int) -> bytes:
-    """A whole body of at most `limit` bytes."""
-    chunks: list[bytes] = []
-    size = 0
-    while (chunk := await next_chunk()) is not None:
-        size += len(chunk)
-        if size > limit:
-            raise make(
-                ErrorKind.MESSAGE_TOO_LARGE,
-                f"a body is longer than the limit of {limit} bytes",
-                hint="read it chunk by chunk, or raise the limit",
-            )
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    async def whole(self, limit: int) -> bytes:
+        """All that is left, of at most `limit` bytes. If that fails or is cancelled, nothing is lost: the next call gets it."""
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            while (chunk := await self.next()) is not None:
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limit:
+                    raise make(
+                        ErrorKind.MESSAGE_TOO_LARGE,
+                        f"a body is longer than the limit of {limit} bytes",
+                        hint="read it chunk by chunk, or raise the limit",
+                    )
+        except BaseException:
+            self._left.extendleft(reversed(chunks))
+            raise
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from . import _native
 from ._connection import Connection
-from ._content import Chunks, chunks_of, is_stream, whole
+from ._content import Chunks, chunks_of, is_stream
 from ._errors import ErrorKind, InvalidArgument, make
 from ._headers import Headers, HeaderTypes, encode
 from ._run import Each, call
@@ -143,7 +143,7 @@ class IncomingRequest:
 
         Raises :class:`MessageTooLarge` for a longer one, :class:`ConnectionLost` if the sender has gone.
         """
-        return await whole(self._chunk, limit)
+        return await self._chunks().whole(limit)
 
     async def text(self, limit: int = LIMIT) -> str:
         """The rest of the body as text in UTF-8."""
@@ -157,9 +157,12 @@ class IncomingRequest:
         return Each(self._chunk)
 
     async def _chunk(self) -> bytes | None:
+        return await self._chunks().next()
+
+    def _chunks(self) -> Chunks:
         self._begin()
         assert self._body is not None
-        return await self._body.next()
+        return self._body
 
     async def respond(
         self,

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from . import _native
-from ._content import Chunks, whole
+from ._content import Chunks
 from ._errors import ErrorKind, make
 from ._headers import Headers
 from ._run import Each
@@ -80,7 +80,7 @@ class Response:
         Raises :class:`MessageTooLarge` for one that is longer than ``max_response_size``, :class:`ConnectionLost` if it breaks off.
         """
         if self._content is None:
-            self._content = await whole(self._chunk, self._limit)
+            self._content = await self._chunks().whole(self._limit)
             await self.aclose()
         return self._content
 
@@ -129,11 +129,14 @@ class Response:
         return Each(_Cut(self._chunk, _Lines(self.encoding)).next)
 
     async def _chunk(self) -> bytes | None:
+        return await self._chunks().next()
+
+    def _chunks(self) -> Chunks:
         if self._body is None:
             if self._content is not None:
                 raise make(ErrorKind.CLOSED, "the body was read already")
             raise make(ErrorKind.CLOSED, "the response was closed")
-        return await self._body.next()
+        return self._body
 
     async def aclose(self) -> None:
         """Lets go of the response: what was not read is dropped, and an upload that still goes on ends."""
