@@ -378,4 +378,21 @@ mod tests {
         let received = connection.expect("connected").receive().await.expect("received");
         assert_eq!(received, Some(Message::from("hello again")));
     }
+
+    #[tokio::test]
+    async fn a_hybrid_connection_that_was_made_is_like_those_that_appear_but_for_what_was_changed() {
+        let relay = LocalRelay::builder().anonymous(true).start().await.expect("a free port");
+        let find = || hybridrelay::Namespace::builder(relay.connection_string("other")).build().expect("valid");
+        let error = find().endpoints().await.expect_err("nothing may be found");
+        assert_eq!(error.kind(), hybridrelay::ErrorKind::Unsupported, "{error:?}");
+
+        relay.add("hyco".parse().expect("a name"), |entity| {
+            assert!(!entity.requires_client_authorization, "the relay lets everybody in");
+            assert_eq!(entity.settings.websocket, WebSocketPaths::AnyPath);
+            entity.discoverable(crate::Discoverable::new(crate::Visibility::Public))
+        });
+        let _listener = hybridrelay::listen(relay.connection_string("hyco")).await.expect("online");
+        let found = find().endpoints().await.expect("the relay tells");
+        assert_eq!(found.iter().map(|endpoint| endpoint.path.to_string()).collect::<Vec<_>>(), ["hyco"]);
+    }
 }
