@@ -141,8 +141,9 @@ class Conversations:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        left = self._until + LAST_WORDS + GOING_OFFLINE - self._loop.time()
         with contextlib.suppress(Timeout):
-            await call(self.listener._native.close, limit=GOING_OFFLINE)
+            await call(self.listener._native.close, limit=max(left, 0.0))
         self._stopping.over()
         # Who takes its cancellation for something else is waited for by the call that serves.
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -21,7 +21,7 @@ from ._opening import Opening
 from ._options import ListenerOptions
 from ._options import native as native_options
 from ._run import Each, Source, call
-from ._stopping import GOING_OFFLINE, GRACE, Stopping, within
+from ._stopping import ENDING, GRACE, Stopping, within
 
 if TYPE_CHECKING:
     from ._asgi import ASGIApplication, LifespanMode
@@ -250,7 +250,7 @@ class Listener:
             await stopping.wait()
         # It is, unless the call that serves was cancelled meanwhile.
         with contextlib.suppress(Timeout):
-            await call(self._native.close, limit=GOING_OFFLINE)
+            await call(self._native.close, limit=ENDING)
 
     def __aiter__(self) -> Listener:
         return self

@@ -19,8 +19,11 @@ GRACE = 1.0
 #: How many seconds what was cancelled has before the listener goes offline.
 LAST_WORDS = 0.25
 
-#: How many seconds are waited for the relay to see that, at the end of an application and at the end of a close. It goes on anyway.
-GOING_OFFLINE = 0.25
+#: How many seconds are left for the relay to see that, when everything before took as long as it may. It goes on anyway.
+GOING_OFFLINE = 0.5
+
+#: How many seconds a close waits for that when the application has ended without it.
+ENDING = 0.25
 
 #: Whether this runs as a part of an application: then it must not wait for its own end.
 within: ContextVar[bool] = ContextVar("within an application of hybridrelay", default=False)
