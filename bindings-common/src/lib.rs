@@ -13,7 +13,6 @@
 //! - [`token`]: tokens that the program makes when they are asked for.
 //! - [`forwarding`]: a forwarder in the background, and what fails in it.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
-//! - [`turns`]: what one caller uses at a time.
 //! - [`returns`]: what comes one after the other, of which nothing is lost on the way to the host.
 //! - [`turns`]: what one caller uses at a time, and [`once`]: what one uses up.
 //! - [`errors`]: the one table of codes, names and texts.
