@@ -21,6 +21,8 @@ mod session;
 
 use case::{CASES, Case, Quantity, Volume};
 use contender::{Contender, Running};
+pub(crate) use contender::{Entrance, token};
+pub(crate) use load::Load;
 use report::Results;
 use session::Session;
 

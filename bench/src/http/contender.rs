@@ -118,7 +118,7 @@ fn with_certificate(mut command: Command, file: Option<&Path>) -> Command {
 }
 
 /// The relay's token as a header's value.
-fn token(connection_string: &str) -> Result<HeaderValue> {
+pub(crate) fn token(connection_string: &str) -> Result<HeaderValue> {
     let connection_string: ConnectionString = connection_string.parse()?;
     let entity = connection_string.entity_path().context("the connection string names no entity")?;
     let mut token = HeaderValue::from_str(&entrance::token(&connection_string, entity.as_str()))?;

@@ -197,7 +197,7 @@ pub(super) const FOR_BENCH: &[Program] = &[
         name: "python3.11 with venv",
         probe: Probe::PythonWithVenv,
         from: Source::Debian("python3-venv"),
-        why: "the NATS server beside which events are measured is one of its packages",
+        why: "the NATS server beside which events are measured is one of its packages, and the Python package is measured in it",
     },
 ];
 
