@@ -46,14 +46,15 @@ pub(super) struct ListenerTask {
 impl ListenerTask {
     pub(super) async fn run(mut self) {
         let failure = self.stay_online().await;
+        // First, so that whoever is told the failure finds the status as well.
+        self.status.send_replace(Status::Closed { error: failure.clone() });
         if let Some(opened) = self.opened.take() {
             let closed = || Error::new(ErrorKind::Closed, "the listener was closed before it was online");
-            let _ = opened.send(Err(failure.clone().unwrap_or_else(closed)));
+            let _ = opened.send(Err(failure.unwrap_or_else(closed)));
             self.queue.close(None);
         } else {
-            self.queue.close(failure.clone());
+            self.queue.close(failure);
         }
-        self.status.send_replace(Status::Closed { error: failure });
     }
 
     /// Returns the final failure, or `None` after the program's close.
