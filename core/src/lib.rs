@@ -66,6 +66,7 @@ pub mod fuzzing;
 mod http;
 mod link;
 mod listener;
+mod mask_keys;
 mod namespace;
 mod options;
 mod presence;

@@ -9,6 +9,7 @@ use tokio::io::AsyncWrite;
 
 use super::Piece;
 use crate::env::{BoxSocket, Env};
+use crate::mask_keys::MaskKeys;
 use crate::ws::{self, CloseFrame, ControlPayload, FrameHeader, Mask, MessageKind, OpCode, Unanswered};
 
 /// New pieces are taken while fewer bytes than this wait.
@@ -240,29 +241,4 @@ fn append_masked(output: &mut BytesMut, data: &[u8], mask: &mut Mask) {
     let start = output.len();
     output.extend_from_slice(data);
     mask.apply(&mut output[start..]);
-}
-
-/// Unpredictable masking keys (RFC 6455 5.3), drawn from the environment by the batch.
-struct MaskKeys {
-    env: Env,
-    batch: [u8; Self::BATCH],
-    used: usize,
-}
-
-impl MaskKeys {
-    const BATCH: usize = 128;
-
-    fn new(env: Env) -> Self {
-        Self { env, batch: [0; Self::BATCH], used: Self::BATCH }
-    }
-
-    fn next(&mut self) -> [u8; 4] {
-        if self.used == Self::BATCH {
-            self.batch = self.env.random();
-            self.used = 0;
-        }
-        let key = &self.batch[self.used..self.used + 4];
-        self.used += 4;
-        [key[0], key[1], key[2], key[3]]
-    }
 }

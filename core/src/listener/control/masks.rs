@@ -8,13 +8,14 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::env::{Env, Metered};
+use crate::mask_keys::MaskKeys;
 use crate::ws::{ControlPayload, Decoded, Decoder, Event, FrameHeader, Mask, OpCode, Role, control_frame};
 
 /// A socket below a WebSocket library that draws mask keys from the process's randomness: every frame gets a key from the
 /// environment instead, so that a simulated listener's bytes depend on its seed alone.
 pub(super) struct Masks {
     socket: Metered,
-    env: Env,
+    keys: MaskKeys,
     decoder: Decoder,
     mask: Mask,
     /// Masked anew and not written yet.
@@ -25,7 +26,7 @@ impl Masks {
     pub(super) fn new(env: &Env, socket: Metered) -> Self {
         Self {
             socket,
-            env: env.clone(),
+            keys: MaskKeys::new(env.clone()),
             decoder: Decoder::new(Role::Server),
             mask: Mask::new([0; 4]),
             output: BytesMut::new(),
@@ -43,7 +44,7 @@ impl Masks {
             match event {
                 None => return Ok(()),
                 Some(Event::Frame { opcode, fin, len, .. }) => {
-                    let key = self.env.random();
+                    let key = self.keys.next();
                     let mut header = [0; FrameHeader::MAX_LEN];
                     let header_len = FrameHeader { fin, opcode, mask: Some(key), len }.encode(&mut header);
                     self.output.extend_from_slice(&header[..header_len]);
@@ -66,7 +67,7 @@ impl Masks {
     }
 
     fn control(&mut self, opcode: OpCode, payload: &ControlPayload) {
-        let frame = control_frame(opcode, payload, Some(self.env.random()));
+        let frame = control_frame(opcode, payload, Some(self.keys.next()));
         self.output.extend_from_slice(frame.as_ref());
     }
 
