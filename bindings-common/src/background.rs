@@ -4,13 +4,14 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use hybridrelay::{Error, ErrorKind};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::call::guard_future;
-use crate::errors::{Failure, Result};
-use crate::runtime;
+use crate::calls;
+use crate::errors::Result;
+use crate::runtime::shut_down;
 
 /// A call at work. Whoever waits for its end may give up: nothing is lost, and whoever waits next gets it. Cheap to clone; when the
 /// last clone is dropped, the call is cancelled.
@@ -22,7 +23,7 @@ struct Running<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Background<T> {
-    /// Begins it. A panic in it ends it with `INTERNAL`.
+    /// Begins it, on the runtime that is current, or else on that of the blocking calls. A panic in it ends it with `INTERNAL`.
     ///
     /// # Errors
     ///
@@ -34,7 +35,11 @@ impl<T: Clone + Send + Sync + 'static> Background<T> {
             // Nobody may be left to be told.
             let _ = sender.send(Some(ended));
         };
-        let task = runtime::handle()?.spawn(running).abort_handle();
+        let runtime = match Handle::try_current() {
+            Ok(current) => current,
+            Err(_) => calls::get()?.handle().clone(),
+        };
+        let task = runtime.spawn(running).abort_handle();
         Ok(Self(Arc::new(Running { outcome, task })))
     }
 
@@ -71,10 +76,6 @@ impl<T> fmt::Debug for Background<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Background").field("ended", &self.0.outcome.borrow().is_some()).finish_non_exhaustive()
     }
-}
-
-fn shut_down() -> Failure {
-    Failure::Core(Error::new(ErrorKind::Closed, "the library's threads were ended"))
 }
 
 #[cfg(test)]

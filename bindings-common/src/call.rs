@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hybridrelay::{Error, ErrorKind};
 
 use crate::errors::{Code, Failure, Result};
-use crate::runtime;
+use crate::{calls, runtime};
 
 /// Runs a call of a binding. A panic in it becomes `INTERNAL`: nothing unwinds into another language.
 pub fn guard<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -41,55 +41,61 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
     ))
 }
 
-/// Makes something that needs the runtime around it, such as what starts a task at once.
+/// Makes something that needs a runtime around it, such as what starts a task at once: that of the blocking calls.
 ///
 /// # Errors
 ///
 /// `INTERNAL` if the system gives no threads.
 pub fn within<T>(make: impl FnOnce() -> T) -> Result<T> {
-    let _entered = runtime::handle()?.enter();
+    let calls = calls::get()?;
+    let _entered = calls.handle().enter();
     Ok(make())
 }
 
-/// Waits on this thread for what the runtime brings: at most `limit`, for ever without one. A limit of zero looks once.
+/// Waits on this thread for what `future` brings: at most `limit`, for ever without one. A limit of zero looks once.
+///
+/// While it waits, this thread does the work of the runtime that all blocking calls share, and that `future` spawns its tasks on. On a
+/// thread that does so already, as in a call inside of a call, it only waits.
 ///
 /// What has not come by then is dropped, so it must be cancel-safe: nothing is lost.
 ///
 /// # Errors
 ///
-/// `WOULD_BLOCK` if it has not come and the limit is zero, `TIMEOUT` if it is another.
+/// `WOULD_BLOCK` if it has not come and the limit is zero, `TIMEOUT` if it is another, known as [that of the
+/// call](Failure::is_out_of_time); `CLOSED` if the runtime is shut down meanwhile.
 pub fn block_on<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> Result<T> {
-    let _entered = runtime::handle()?.enter();
-    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let own = Parker::of_this_thread();
-    let Own { parker, waker } = &*own;
-    let mut cx = Context::from_waker(waker);
+    if runtime::is_ours() {
+        return Parker::block_on(pin!(future), limit);
+    }
+    let calls = calls::get()?;
     let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = poll(future.as_mut(), &mut cx) {
+    {
+        let _entered = calls.handle().enter();
+        // What wakes this look is not lost: whoever waits looks again first.
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return Ok(output);
         }
-        match (limit, deadline) {
-            (Some(limit), _) if limit.is_zero() => {
-                return Err(Failure::new(Code::WOULD_BLOCK, "nothing has come yet"));
-            }
-            (_, Some(deadline)) => {
-                if !parker.park_until(deadline) {
-                    let message = "the time limit of the call has passed";
-                    return Err(Failure::Core(Error::new(ErrorKind::Timeout, message)));
-                }
-            }
-            _ => parker.park(),
-        }
     }
+    if limit.is_some_and(|limit| limit.is_zero()) {
+        return Err(nothing_yet());
+    }
+    calls.drive(future, deadline(limit))
 }
 
-fn poll<T>(future: Pin<&mut impl Future<Output = T>>, cx: &mut Context<'_>) -> Poll<T> {
-    // A thread outside the runtime has no budget to run out of, unless somebody else gave it one.
-    future.poll(cx)
+fn deadline(limit: Option<Duration>) -> Option<Instant> {
+    limit.and_then(|limit| Instant::now().checked_add(limit))
 }
 
-/// Wakes a thread that waits. A wake before the wait is not lost, and one that is late, from an earlier wait of the thread, makes it look
+fn nothing_yet() -> Failure {
+    Failure::new(Code::WOULD_BLOCK, "nothing has come yet")
+}
+
+/// What is said of a call whose limit has passed.
+pub(crate) fn late() -> Failure {
+    Failure::out_of_time("the time limit of the call has passed")
+}
+
+/// Wakes a thread of ours that waits. A wake before the wait is not lost, and one that is late, from an earlier wait of the thread, makes it look
 /// once too often.
 struct Parker {
     thread: Thread,
@@ -115,6 +121,24 @@ impl Parker {
         }
         // A thread that ends may call from a destructor, when its own is gone.
         OWN.try_with(|own| if Rc::strong_count(own) == 1 { own.clone() } else { make() }).unwrap_or_else(|_| make())
+    }
+
+    fn block_on<F: Future>(mut future: Pin<&mut F>, limit: Option<Duration>) -> Result<F::Output> {
+        let deadline = deadline(limit);
+        let own = Self::of_this_thread();
+        let Own { parker, waker } = &*own;
+        let mut cx = Context::from_waker(waker);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return Ok(output);
+            }
+            match (limit, deadline) {
+                (Some(limit), _) if limit.is_zero() => return Err(nothing_yet()),
+                (_, Some(deadline)) if !parker.park_until(deadline) => return Err(late()),
+                (_, Some(_)) => {}
+                _ => parker.park(),
+            }
+        }
     }
 
     fn park(&self) {
@@ -171,9 +195,10 @@ mod tests {
         let mut polls = 0;
         let outer = std::future::poll_fn(|cx| {
             polls += 1;
-            if polls > 1 {
+            if polls > 3 {
                 return Poll::Ready(());
             }
+            // Before this thread drives, while it does, and while another call inside of it waits.
             cx.waker().wake_by_ref();
             block_on(tokio::task::yield_now(), None).expect("the inner call");
             Poll::Pending

@@ -1,6 +1,6 @@
 //! What every binding of hybridrelay stands on, so that a language adds its idioms and nothing else.
 //!
-//! - [`runtime`]: the one tokio runtime of the process. Objects from before a fork fail, new ones get a new runtime.
+//! - [`runtime`]: the threads of the process that work for it. Objects from before a fork fail, new ones get new threads.
 //! - [`process`]: state that a forked child does not share.
 //! - [`handles`]: what crosses the boundary instead of pointers. Use after close is an error.
 //! - [`call`]: a blocking call with a time limit, and the boundary that no panic crosses.
@@ -22,6 +22,7 @@
 
 pub mod background;
 pub mod call;
+mod calls;
 pub mod errors;
 pub mod forwarding;
 pub mod handles;

@@ -1,18 +1,23 @@
-//! The one tokio runtime of the process.
+//! The threads of the process that work for it: one tokio runtime, for what no thread of the host waits for itself.
 //!
-//! It begins with the first object and is never dropped: a program may end without closing anything, and a thread of the host that
-//! is still at work finds it there. After a fork the child has none of its threads; it leaves the old one alone and begins anew.
+//! It begins with the first object that needs it and is never dropped: a program may end without closing anything, and a thread of the
+//! host that is still at work finds it there. After a fork the child has none of its threads; it leaves the old one alone and begins
+//! anew. Blocking calls have a runtime of their own beside it, which they drive themselves.
 
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hybridrelay::{Error, ErrorKind};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::call::guard_future;
 use crate::errors::{Failure, Result};
-use crate::lock;
 use crate::process::PerProcess;
+use crate::{calls, lock};
 
 /// More threads than these bring a client nothing.
 const MOST_THREADS: usize = 4;
@@ -29,37 +34,79 @@ pub fn handle() -> Result<Handle> {
     if let Some(runtime) = &*runtime {
         return Ok(runtime.handle().clone());
     }
-    let started = start().map_err(|error| {
-        let message = format!("the system gives no threads for the library: {error}");
-        Failure::Core(Error::new(ErrorKind::Internal, message).with_source(error))
-    })?;
+    let started = start().map_err(no_threads)?;
     Ok(runtime.insert(started).handle().clone())
 }
 
-/// Ends the runtime, for programs that unload the library: tasks that are still at work are dropped. Waits `limit` at most. The
-/// next object begins a new one.
+/// Runs a future on the runtime's threads, and not on the one that waits for it: for what serves others all the time, such as a relay.
+/// When it is dropped, the future goes on.
+///
+/// # Errors
+///
+/// The future's own; `INTERNAL` if it panics or there are no threads, `CLOSED` if the runtime is shut down under it.
+pub async fn elsewhere<T: Send + 'static>(future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    let running = handle()?.spawn(guard_future(future));
+    running.await.unwrap_or_else(|_| Err(shut_down()))
+}
+
+/// Ends the runtimes, for programs that unload the library: tasks that are still at work are dropped, and calls that wait fail. Waits
+/// `limit` at most. The next object begins new ones.
 pub fn shutdown(limit: Duration) {
+    let began = Instant::now();
     let runtime = lock(RUNTIME.get().0).take();
+    calls::shutdown(limit);
     if let Some(runtime) = runtime {
-        runtime.shutdown_timeout(limit);
+        runtime.shutdown_timeout(limit.saturating_sub(began.elapsed()));
     }
 }
 
-fn start() -> std::io::Result<Runtime> {
+fn start() -> io::Result<Runtime> {
     let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("hybridrelay")
-        .on_thread_start(leave_signals_alone)
+        .on_thread_start(begin_thread)
         .enable_all()
         .build()
 }
 
-/// Signals are the host's: none is delivered to our threads, and a write to a closed socket raises none.
-fn leave_signals_alone() {
+pub(crate) fn no_threads(error: io::Error) -> Failure {
+    let message = format!("the system gives no threads for the library: {error}");
+    Failure::Core(Error::new(ErrorKind::Internal, message).with_source(error))
+}
+
+/// What is said of something that a shutdown has ended.
+pub(crate) fn shut_down() -> Failure {
+    Failure::Core(Error::new(ErrorKind::Closed, "the library's threads were ended"))
+}
+
+thread_local! {
+    static OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Begins a thread of ours. Signals are the host's: none is delivered to it, and a write to a closed socket raises none.
+pub(crate) fn begin_thread() {
+    OURS.set(true);
     #[cfg(unix)]
     // Without it a signal may interrupt our thread, which does no harm.
     let _ = nix::sys::signal::SigSet::all().thread_block();
+}
+
+/// Whether this thread drives a runtime already, and cannot drive one more.
+pub(crate) fn is_ours() -> bool {
+    // A thread that ends may call from a destructor, and drives nothing then.
+    OURS.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Makes this thread one of [ours](is_ours) until what is returned is dropped.
+pub(crate) fn lend_thread() -> impl Drop {
+    struct Lent(bool);
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            let _ = OURS.try_with(|ours| ours.set(self.0));
+        }
+    }
+    Lent(OURS.try_with(|ours| ours.replace(true)).unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use hybridrelay_bindings_common::call;
-use hybridrelay_bindings_common::core::ErrorKind;
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::{Code, Failure};
 
@@ -45,15 +44,7 @@ pub(crate) fn wait<T, E: Into<Failure>>(
 
 /// Waits for a future; `timeout_ms` is the only limit that makes this fail.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>, timeout_ms: u32) -> Result<T> {
-    call::block_on(future, limit(timeout_ms)).map_err(out_of_time)
-}
-
-/// Makes a limit that has passed known as that of the call.
-pub(crate) fn out_of_time(failure: Failure) -> Failure {
-    match failure.code() {
-        code if code == Code::of(ErrorKind::Timeout) => Failure::out_of_time(failure.to_string()),
-        _ => failure,
-    }
+    call::block_on(future, limit(timeout_ms))
 }
 
 pub(crate) fn limit(timeout_ms: u32) -> Option<Duration> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hybridrelay_bindings_common::core::Error;
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::runtime;
 use hybridrelay_relay::LocalRelay;
 
 use crate::boundary::{Out, copy_out, required, run, wait};
@@ -40,7 +41,8 @@ pub unsafe extern "C" fn hr_local_relay_start(
     unsafe {
         run(error, || {
             let out = Out::new("relay", relay)?;
-            let relay = wait(LocalRelay::builder().tls(tls).start(), HR_FOREVER)?;
+            let starting = async move { Ok(LocalRelay::builder().tls(tls).start().await?) };
+            let relay = wait(runtime::elsewhere(starting), HR_FOREVER)?;
             out.set(hr_local_relay { id: RELAYS.insert(Arc::new(relay))?.0 });
             Ok(())
         })

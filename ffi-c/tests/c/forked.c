@@ -94,5 +94,6 @@ int main(void) {
   OK(hr_queue_release(queue, &error));
   OK(hr_local_relay_stop(relay, 0, &error));
   CHECK(hr_live_handles() == 0);
+  hr_shutdown(1000);
   return 0;
 }

@@ -264,5 +264,6 @@ int main(void) {
   OK(hr_local_relay_stop(relay, 0, &error));
   NOTHING(hr_local_relay_stop(relay, 0, &error));
   CHECK(hr_live_handles() == 0);
+  hr_shutdown(1000);
   return 0;
 }

@@ -122,5 +122,6 @@ int main(void) {
   OK(hr_sender_release(sender, &error));
   OK(hr_local_relay_stop(relay, 0, &error));
   CHECK(hr_live_handles() == 0);
+  hr_shutdown(1000);
   return 0;
 }

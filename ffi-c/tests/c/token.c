@@ -115,5 +115,6 @@ int main(void) {
   OK(hr_relay_events_release(events, &error));
   OK(hr_local_relay_stop(relay, 0, &error));
   CHECK(hr_live_handles() == 0);
+  hr_shutdown(1000);
   return 0;
 }

@@ -1,0 +1,364 @@
+//! The runtime that blocking calls drive themselves.
+//!
+//! If a thread of ours looked after the sockets, it would be woken for each message only to wake the thread that waits: two switches
+//! instead of one. So what blocking calls begin lives on a runtime of one thread, and that thread is whoever waits: it runs the tasks of
+//! all until its own call has ended. Of several that wait one drives, and wakes the others. While nobody waits a thread of ours
+//! stands in: a listener answers pings and comes back while the host is busy elsewhere.
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
+
+use crate::call::late;
+use crate::errors::Result;
+use crate::lock;
+use crate::process::PerProcess;
+use crate::runtime::{self, no_threads, shut_down};
+
+/// How long the stand-in waits for another call before it takes over. Calls mostly follow each other at once, and each handing over costs two
+/// switches.
+const TICK: Duration = Duration::from_millis(1);
+
+static CALLS: PerProcess<Mutex<Option<Running>>> = PerProcess::new();
+
+/// The runtime, and what tells the end of its stand-in.
+struct Running {
+    calls: Arc<Calls>,
+    ended: Receiver<Infallible>,
+}
+
+pub(crate) struct Calls {
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    handle: Handle,
+    seat: Seat,
+    over: AtomicBool,
+    ending: Notify,
+}
+
+/// The runtime of this process's blocking calls, made now if there is none.
+pub(crate) fn get() -> Result<Arc<Calls>> {
+    let mut running = lock(CALLS.get().0);
+    if let Some(running) = &*running {
+        return Ok(running.calls.clone());
+    }
+    let started = start().map_err(no_threads)?;
+    Ok(running.insert(started).calls.clone())
+}
+
+/// Ends it: calls that wait fail with `CLOSED`, tasks are dropped. Waits `limit` at most.
+pub(crate) fn shutdown(limit: Duration) {
+    let running = lock(CALLS.get().0).take();
+    if let Some(running) = running {
+        end(running, limit);
+    }
+}
+
+fn start() -> std::io::Result<Running> {
+    let runtime = Builder::new_current_thread()
+        .thread_name("hybridrelay")
+        .on_thread_start(runtime::begin_thread)
+        .enable_all()
+        .build()?;
+    let calls = Arc::new(Calls {
+        handle: runtime.handle().clone(),
+        runtime: Some(runtime),
+        seat: Seat::default(),
+        over: AtomicBool::new(false),
+        ending: Notify::new(),
+    });
+    let (alive, ended) = channel();
+    let standing_in = calls.clone();
+    let thread = thread::Builder::new().name("hybridrelay".to_owned()).spawn(move || {
+        runtime::begin_thread();
+        standing_in.stand_in();
+        drop(standing_in);
+        drop(alive);
+    })?;
+    // Nobody else sets it.
+    let _ = calls.seat.stand_in.set(thread.thread().clone());
+    Ok(Running { calls, ended })
+}
+
+fn end(Running { calls, ended }: Running, limit: Duration) {
+    let began = Instant::now();
+    calls.over.store(true, Ordering::SeqCst);
+    calls.ending.notify_waiters();
+    calls.seat.call_stand_in();
+    // Its end is the only thing that comes.
+    let _ = ended.recv_timeout(limit);
+    // Whoever still waits has been told, and the last one ends the runtime.
+    if let Some(mut calls) = Arc::into_inner(calls)
+        && let Some(runtime) = calls.runtime.take()
+    {
+        runtime.shutdown_timeout(limit.saturating_sub(began.elapsed()));
+    }
+}
+
+impl Calls {
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Waits on this thread, and drives the runtime meanwhile. Not on a thread of ours, see [`runtime::is_ours`].
+    ///
+    /// # Errors
+    ///
+    /// `TIMEOUT` at the deadline, `CLOSED` if the runtime ends.
+    pub(crate) fn drive<F: Future>(&self, future: Pin<&mut F>, deadline: Option<Instant>) -> Result<F::Output> {
+        let _waits = self.seat.take();
+        let _ours = runtime::lend_thread();
+        // Told of the end from now on, so that none is missed between the look and the wait.
+        let ending = self.ending.notified();
+        if self.over.load(Ordering::SeqCst) {
+            return Err(shut_down());
+        }
+        let deadline = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => pending().await,
+            }
+        };
+        let waiting = async {
+            tokio::select! {
+                biased;
+                output = future => Ok(output),
+                () = ending => Err(shut_down()),
+                () = deadline => Err(late()),
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(waiting),
+            None => Err(shut_down()),
+        }
+    }
+
+    /// Drives while nobody else does, until the end.
+    fn stand_in(&self) {
+        let Some(runtime) = &self.runtime else { return };
+        loop {
+            let ending = self.ending.notified();
+            if self.over.load(Ordering::SeqCst) {
+                return;
+            }
+            self.seat.stand_in(|give_way| {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = give_way.notified() => {}
+                        () = ending => {}
+                    }
+                });
+            });
+            self.seat.rest(&self.over);
+        }
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Who drives. The runtime itself takes care that only one does, and that another one follows; here the stand-in learns when it is wanted.
+///
+/// Each side writes its own word before it reads the other's, in one order for all, so that at least one of two sees the other.
+#[derive(Default)]
+struct Seat {
+    /// How many of the host's threads wait.
+    hosts: AtomicUsize,
+    /// How many have ended to wait, ever.
+    waits: AtomicUsize,
+    /// Whether the stand-in drives, or is about to.
+    standing_in: AtomicBool,
+    /// Whether the stand-in is to be called when nobody waits any more.
+    asleep: AtomicBool,
+    give_way: Notify,
+    stand_in: OnceLock<Thread>,
+}
+
+/// A thread of the host's that waits.
+struct Waits<'a>(&'a Seat);
+
+impl Seat {
+    fn take(&self) -> Waits<'_> {
+        self.hosts.fetch_add(1, Ordering::SeqCst);
+        if self.standing_in.load(Ordering::SeqCst) {
+            self.give_way.notify_one();
+        }
+        Waits(self)
+    }
+
+    fn stand_in(&self, drive: impl FnOnce(&Notify)) {
+        self.standing_in.store(true, Ordering::SeqCst);
+        if self.hosts.load(Ordering::SeqCst) == 0 {
+            drive(&self.give_way);
+        }
+        self.standing_in.store(false, Ordering::SeqCst);
+    }
+
+    /// Returns when nobody has waited for a while, or at the end.
+    fn rest(&self, over: &AtomicBool) {
+        while !over.load(Ordering::SeqCst) {
+            let before = self.waits.load(Ordering::SeqCst);
+            thread::park_timeout(TICK);
+            if self.waits.load(Ordering::SeqCst) != before {
+                continue;
+            }
+            if self.hosts.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            // Somebody waits for long: no need to look every now and then.
+            self.asleep.store(true, Ordering::SeqCst);
+            while self.hosts.load(Ordering::SeqCst) > 0 && !over.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn call_stand_in(&self) {
+        if let Some(thread) = self.stand_in.get() {
+            thread.unpark();
+        }
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let seat = self.0;
+        seat.waits.fetch_add(1, Ordering::SeqCst);
+        if seat.hosts.fetch_sub(1, Ordering::SeqCst) == 1 && seat.asleep.load(Ordering::SeqCst) {
+            seat.call_stand_in();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::errors::Code;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A runtime of this test's own, which may end it.
+    fn calls() -> Running {
+        start().expect("threads")
+    }
+
+    fn wait<T>(calls: &Calls, future: impl Future<Output = T>) -> Result<T> {
+        calls.drive(pin!(future), Instant::now().checked_add(LONG))
+    }
+
+    #[test]
+    fn whoever_waits_drives() {
+        let running = calls();
+        let calls = &*running.calls;
+        let here = thread::current().id();
+        let began = Instant::now();
+        loop {
+            let task = calls.handle().spawn(async { thread::current().id() });
+            // The stand-in may have been faster this time.
+            if wait(calls, task).expect("in time").expect("no panic") == here {
+                break;
+            }
+            assert!(began.elapsed() < LONG, "the waiting thread never ran a task");
+        }
+    }
+
+    #[test]
+    fn while_nobody_waits_tasks_go_on() {
+        let running = calls();
+        let calls = &*running.calls;
+        for _ in 0..3 {
+            wait(calls, tokio::task::yield_now()).expect("in time");
+            let (tell, told) = mpsc::channel();
+            calls.handle().spawn(async move {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                let _ = tell.send(thread::current().id());
+            });
+            assert_ne!(told.recv_timeout(LONG).expect("the stand-in drives"), thread::current().id());
+        }
+    }
+
+    #[test]
+    fn of_several_that_wait_each_gets_its_own() {
+        let running = calls();
+        let calls = &*running.calls;
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let (tell, told) = oneshot::channel();
+                        calls.handle().spawn(async move {
+                            tokio::task::yield_now().await;
+                            tell.send(thread::current().id())
+                        });
+                        wait(calls, told).expect("in time").expect("told");
+                    }
+                });
+            }
+        });
+        // One waits for what only another thread brings, and it is no thread of the runtime.
+        let (tell, told) = oneshot::channel();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait(calls, told));
+            tell.send(7).expect("somebody waits");
+            assert_eq!(waiting.join().expect("no panic").expect("in time"), Ok(7));
+        });
+    }
+
+    #[test]
+    fn the_end_reaches_whoever_waits_and_whoever_comes_later() {
+        let running = calls();
+        let calls = running.calls.clone();
+        let (held, holds) = oneshot::channel::<()>();
+        calls.handle().spawn(async move {
+            let _holds = holds;
+            pending::<()>().await;
+        });
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let (calls, (waits, began)) = (calls.clone(), mpsc::channel());
+                let waiting = thread::spawn(move || {
+                    let future = async {
+                        let _ = waits.send(());
+                        pending::<()>().await;
+                    };
+                    wait(&calls, future).map_err(|failure| failure.code())
+                });
+                began.recv_timeout(LONG).expect("it waits");
+                waiting
+            })
+            .collect();
+        end(running, LONG);
+        for waiting in waiting {
+            assert_eq!(waiting.join().expect("no panic"), Err(Code::of(hybridrelay::ErrorKind::Closed)));
+        }
+        wait(&calls, async {}).expect_err("the end");
+        drop(calls);
+        assert!(held.is_closed(), "the tasks are dropped");
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let running = calls();
+        let late = running.calls.drive(pin!(pending::<()>()), Some(Instant::now() + Duration::from_millis(3)));
+        assert_eq!(late.expect_err("nothing comes").code(), Code::of(hybridrelay::ErrorKind::Timeout));
+    }
+}
