@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use arc_swap::{ArcSwapOption, Guard};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
@@ -27,7 +29,15 @@ use crate::runtime::{self, no_threads, shut_down};
 /// switches.
 const TICK: Duration = Duration::from_millis(1);
 
-static CALLS: PerProcess<Mutex<Option<Running>>> = PerProcess::new();
+static CALLS: PerProcess<Current> = PerProcess::new();
+
+/// What every call asks for, and so finds without a lock.
+#[derive(Default)]
+struct Current {
+    calls: ArcSwapOption<Calls>,
+    /// Tells the end of the stand-in. Whoever begins the runtime or ends it holds the lock.
+    ended: Mutex<Option<Receiver<Infallible>>>,
+}
 
 /// The runtime, and what tells the end of its stand-in.
 struct Running {
@@ -45,20 +55,48 @@ pub(crate) struct Calls {
 }
 
 /// The runtime of this process's blocking calls, made now if there is none.
-pub(crate) fn get() -> Result<Arc<Calls>> {
-    let mut running = lock(CALLS.get().0);
-    if let Some(running) = &*running {
-        return Ok(running.calls.clone());
+pub(crate) fn get() -> Result<impl Deref<Target = Calls>> {
+    let current = CALLS.get().0;
+    let calls = current.calls.load();
+    match &*calls {
+        Some(_) => Ok(Got(calls)),
+        None => current.begin(),
     }
-    let started = start().map_err(no_threads)?;
-    Ok(running.insert(started).calls.clone())
 }
 
 /// Ends it: calls that wait fail with `CLOSED`, tasks are dropped. Waits `limit` at most.
 pub(crate) fn shutdown(limit: Duration) {
-    let running = lock(CALLS.get().0).take();
-    if let Some(running) = running {
-        end(running, limit);
+    let current = CALLS.get().0;
+    let running = {
+        let mut ended = lock(&current.ended);
+        current.calls.swap(None).zip(ended.take())
+    };
+    if let Some((calls, ended)) = running {
+        end(Running { calls, ended }, limit);
+    }
+}
+
+/// Never without one.
+struct Got(Guard<Option<Arc<Calls>>>);
+
+impl Current {
+    fn begin(&self) -> Result<Got> {
+        let mut ended = lock(&self.ended);
+        // Somebody else may have been faster.
+        if ended.is_none() {
+            let started = start().map_err(no_threads)?;
+            self.calls.store(Some(started.calls));
+            *ended = Some(started.ended);
+        }
+        Ok(Got(self.calls.load()))
+    }
+}
+
+impl Deref for Got {
+    type Target = Calls;
+
+    fn deref(&self) -> &Calls {
+        self.0.as_ref().expect("only made with one")
     }
 }
 

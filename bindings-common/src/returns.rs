@@ -1,9 +1,11 @@
 //! Sequences of which nothing is lost: what was taken for a program that does not take it over goes back.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use bytes::Bytes;
 use tokio::sync::{MutexGuard, Notify};
@@ -15,17 +17,20 @@ use crate::lock;
 /// later. Nobody waits meanwhile: whoever asks next gets what comes next.
 pub struct Returns<T> {
     shared: Arc<Shared<T>>,
+    /// How many were taken of what the object yielded. Only whoever has the turn counts.
+    taken: AtomicU64,
     /// Of whoever waits for the next.
     turn: tokio::sync::Mutex<()>,
 }
 
 struct Shared<T> {
     state: Mutex<State<T>>,
+    /// Whether something may have gone back, for those who mostly find nothing and need no lock to learn it.
+    any_back: AtomicBool,
     came_back: Notify,
 }
 
 struct State<T> {
-    taken: u64,
     back: BTreeMap<Place, T>,
     ended: bool,
 }
@@ -45,9 +50,10 @@ impl<T> Returns<T> {
     /// A sequence that begins with these.
     pub fn new(first: impl IntoIterator<Item = T>) -> Self {
         let back: BTreeMap<_, _> = (0..).map(|number| (number, 0)).zip(first).collect();
-        let state = State { taken: back.len() as u64, back, ended: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), came_back: Notify::new() });
-        Self { shared, turn: tokio::sync::Mutex::default() }
+        let (taken, any_back) = (AtomicU64::new(back.len() as u64), AtomicBool::new(!back.is_empty()));
+        let state = Mutex::new(State { back, ended: false });
+        let shared = Arc::new(Shared { state, any_back, came_back: Notify::new() });
+        Self { shared, taken, turn: tokio::sync::Mutex::default() }
     }
 
     /// The next: what has gone back, else what `more` yields. Cancel-safe, if that is.
@@ -59,24 +65,50 @@ impl<T> Returns<T> {
         let turn = self.turn().await;
         match self.first_or(&turn, more).await {
             Came::Back(taken) => Ok(Some(taken)),
-            Came::More(more) => Ok(more?.map(|value| self.number(value))),
+            Came::More(more) => Ok(more?.map(|value| self.number(&turn, value))),
+        }
+    }
+
+    /// The next, for whoever has it at once and gives nothing back. Cancel-safe, if `more` is, which is asked by as many at a time as call
+    /// this.
+    ///
+    /// # Errors
+    ///
+    /// Those of `more`.
+    pub async fn take(&self, more: impl Future<Output = Result<Option<T>>>) -> Result<Option<T>> {
+        match self.first_of_both(more).await {
+            Came::Back(taken) => Ok(Some(taken.keep())),
+            Came::More(more) => more,
         }
     }
 
     /// Waits for a turn.
     pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().await
+        // Mostly there is nobody to wait for, and to ask is cheaper than to wait. Whoever waits already comes first all the same.
+        match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => self.turn.lock().await,
+        }
     }
 
     /// What has gone back, or goes back before `more` ends.
     pub(crate) async fn first_or<M>(&self, _turn: &MutexGuard<'_, ()>, more: impl Future<Output = M>) -> Came<T, M> {
+        self.first_of_both(more).await
+    }
+
+    async fn first_of_both<M>(&self, more: impl Future<Output = M>) -> Came<T, M> {
         let mut more = pin!(more);
         loop {
             if let Some(taken) = self.first() {
                 return Came::Back(taken);
             }
+            // Mostly it is there, and nobody need be told what goes back meanwhile.
+            if let Poll::Ready(more) = poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
+                return Came::More(more);
+            }
             tokio::select! {
                 biased;
+                // What went back since we looked has left a mark here.
                 () = self.shared.came_back.notified() => {}
                 more = &mut more => return Came::More(more),
             }
@@ -95,15 +127,25 @@ impl<T> Returns<T> {
     }
 
     fn first(&self) -> Option<Taken<T>> {
-        let (place, value) = lock(&self.shared.state).back.pop_first()?;
+        if !self.shared.any_back.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = lock(&self.shared.state);
+        let (place, value) = state.back.pop_first()?;
+        let others = !state.back.is_empty();
+        self.shared.any_back.store(others, Ordering::Release);
+        drop(state);
+        if others {
+            // Of several that came back, and several that wait, only one may have been told.
+            self.shared.came_back.notify_one();
+        }
         Some(Taken { value: Some(value), place, home: self.shared.clone() })
     }
 
-    fn number(&self, value: T) -> Taken<T> {
-        let mut state = lock(&self.shared.state);
-        let place = (state.taken, 0);
-        state.taken += 1;
-        Taken { value: Some(value), place, home: self.shared.clone() }
+    fn number(&self, _turn: &MutexGuard<'_, ()>, value: T) -> Taken<T> {
+        let number = self.taken.load(Ordering::Relaxed);
+        self.taken.store(number + 1, Ordering::Relaxed);
+        Taken { value: Some(value), place: (number, 0), home: self.shared.clone() }
     }
 }
 
@@ -154,6 +196,7 @@ impl<T> Shared<T> {
             return drop(value);
         }
         state.back.insert(place, value);
+        self.any_back.store(true, Ordering::Release);
         drop(state);
         self.came_back.notify_one();
     }
@@ -194,6 +237,28 @@ mod tests {
         drop(one);
         let taken = waits.now_or_never().expect("it is there").expect("no failure").expect("no end");
         assert_eq!(taken.keep(), 1);
+    }
+
+    #[test]
+    fn whoever_gives_nothing_back_gets_what_others_did() {
+        let returns = Returns::default();
+        drop(next(&returns, 1));
+        let took = |more| returns.take(ready(Ok(more))).now_or_never().expect("it is there").expect("no failure");
+        assert_eq!([took(Some(2)), took(Some(2)), took(None)], [Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn several_that_wait_get_what_went_back_at_once() {
+        let returns = Returns::default();
+        let taken = [next(&returns, 1), next(&returns, 2), next(&returns, 3)];
+        let mut waits = [(); 3].map(|()| Box::pin(returns.take(pending())));
+        for waits in &mut waits {
+            assert!(waits.now_or_never().is_none());
+        }
+        drop(taken);
+        let mut got = waits.map(|waits| waits.now_or_never().expect("it is there").expect("no failure"));
+        got.sort();
+        assert_eq!(got, [Some(1), Some(2), Some(3)]);
     }
 
     #[test]

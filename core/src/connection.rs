@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use crate::env::Env;
 use crate::link::{Link, Piece};
@@ -328,7 +328,12 @@ impl Drop for Inner {
 }
 
 async fn acquire(queue: &Semaphore) -> Result<SemaphorePermit<'_>> {
-    queue.acquire().await.map_err(|_| Error::new(ErrorKind::Closed, "the connection was closed"))
+    let turn = match queue.try_acquire() {
+        // Mostly there is nobody to wait for, and to ask is cheaper than to wait. Whoever waits already comes first all the same.
+        Err(TryAcquireError::NoPermits) => queue.acquire().await.ok(),
+        turn => turn.ok(),
+    };
+    turn.ok_or_else(|| Error::new(ErrorKind::Closed, "the connection was closed"))
 }
 
 fn stream_in_use() -> Error {

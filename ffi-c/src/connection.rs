@@ -8,19 +8,18 @@ use bytes::Bytes;
 use hybridrelay_bindings_common::core::{Connection, Message};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
-use hybridrelay_bindings_common::returns::{Returns, Taken};
+use hybridrelay_bindings_common::returns::Returns;
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
 use crate::boundary::{Out, bytes, copy_out, run, text, wait};
 use crate::error::{hr_code, hr_error};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
-pub(crate) static CONNECTIONS: Table<Object> = Table::new(5, "a connection");
+pub(crate) static CONNECTIONS: Table<Arc<Object>> = Table::new(5, "a connection");
 
-#[derive(Clone)]
 pub(crate) struct Object {
     pub(crate) connection: Connection,
-    pub(crate) received: Arc<Returns<Message>>,
+    pub(crate) received: Returns<Message>,
 }
 
 /// A stream of messages to the other program. One thread may receive while another sends.
@@ -80,17 +79,21 @@ pub unsafe extern "C" fn hr_message_free(message: *mut hr_message) {
 }
 
 pub(crate) fn insert(connection: Connection) -> Result<hr_connection> {
-    Ok(hr_connection { id: CONNECTIONS.insert(Object { connection, received: Arc::default() })?.0 })
+    Ok(hr_connection { id: CONNECTIONS.insert(Arc::new(Object { connection, received: Returns::default() }))?.0 })
 }
 
 fn get(connection: hr_connection) -> Result<Connection> {
-    Ok(CONNECTIONS.get(Handle(connection.id))?.connection)
+    Ok(object(connection)?.connection.clone())
 }
 
-/// The next message. Cancel-safe.
-async fn next(object: Object) -> Result<Taken<Message>> {
-    let more = async { Ok(object.connection.receive().await?) };
-    object.received.next(more).await?.ok_or_else(end)
+fn object(connection: hr_connection) -> Result<Arc<Object>> {
+    CONNECTIONS.get(Handle(connection.id))
+}
+
+impl Object {
+    async fn receive(&self) -> Result<Option<Message>> {
+        Ok(self.connection.receive().await?)
+    }
 }
 
 /// Sends a message: `kind` is HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. Returns when the connection has taken it over,
@@ -158,8 +161,9 @@ pub unsafe extern "C" fn hr_connection_receive(
     unsafe {
         run(error, || {
             let out = Out::new("message", message)?;
-            let object = CONNECTIONS.get(Handle(connection.id))?;
-            out.set(hr_message::new(wait(next(object), timeout_ms)?.keep()));
+            let object = object(connection)?;
+            let message = wait(object.received.take(object.receive()), timeout_ms)?;
+            out.set(hr_message::new(message.ok_or_else(end)?));
             Ok(())
         })
     }
@@ -176,9 +180,12 @@ pub unsafe extern "C" fn hr_connection_receive_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let object = CONNECTIONS.get(Handle(connection.id))?;
+            let object = object(connection)?;
             let queue = queue_of(queue)?;
-            let future = async move { next(object).await.map(Value::Message) };
+            let future = async move {
+                let message = object.received.next(object.receive()).await?;
+                message.map(Value::Message).ok_or_else(end)
+            };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })

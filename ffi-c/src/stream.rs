@@ -43,7 +43,7 @@ pub unsafe extern "C" fn hr_connection_into_stream(
         run(error, || {
             let out = Out::new("stream", stream)?;
             let object = CONNECTIONS.get(Handle(connection.id))?;
-            let stream = Stream::new(object.connection, &object.received)?;
+            let stream = Stream::new(object.connection.clone(), &object.received)?;
             out.set(hr_stream { id: STREAMS.insert(Arc::new(stream))?.0 });
             Ok(())
         })
