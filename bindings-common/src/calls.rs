@@ -25,9 +25,12 @@ use crate::lock;
 use crate::process::PerProcess;
 use crate::runtime::{self, no_threads, shut_down};
 
-/// How long the stand-in waits for another call before it takes over. Calls mostly follow each other at once, and each handing over costs two
-/// switches.
+/// How long the stand-in waits for another call before it takes over, at first. Calls mostly follow each other at once, and each handing
+/// over costs two switches.
 const TICK: Duration = Duration::from_millis(1);
+
+/// And how long at most, after calls that have followed each other for a while: to look for the next one costs as well.
+const LONGEST_TICK: Duration = Duration::from_millis(8);
 
 static CALLS: PerProcess<Current> = PerProcess::new();
 
@@ -247,10 +250,12 @@ impl Seat {
 
     /// Returns when nobody has waited for a while, or at the end.
     fn rest(&self, over: &AtomicBool) {
+        let mut tick = TICK;
         while !over.load(Ordering::SeqCst) {
             let before = self.waits.load(Ordering::SeqCst);
-            thread::park_timeout(TICK);
+            thread::park_timeout(tick);
             if self.waits.load(Ordering::SeqCst) != before {
+                tick = LONGEST_TICK.min(tick * 2);
                 continue;
             }
             if self.hosts.load(Ordering::SeqCst) == 0 {
