@@ -34,6 +34,7 @@ mod side;
 mod solo;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use pair::Pair;
 pub(crate) use solo::{Part, Say, Solo};

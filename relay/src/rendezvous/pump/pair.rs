@@ -8,12 +8,10 @@ use hybridrelay::ws::{CloseFrame, FrameError};
 
 use super::clock::{Alarm, Meaning};
 use super::side::{Input, Quiet, Side};
+use super::turn::Turn;
 use super::{Driven, Ended, Ending, Leg, Outcome, Party, PumpConfig};
 use crate::observe::{Reporter, Totals};
 use crate::pool::CAPACITY;
-
-/// How many buffers of each direction one poll moves before other tasks have their turn.
-const ROUNDS: usize = 4;
 
 pub(super) struct Pair {
     env: Env,
@@ -21,6 +19,7 @@ pub(super) struct Pair {
     sender: Side,
     listener: Side,
     alarm: Alarm,
+    turn: Turn,
     reporter: Reporter,
     first_close: Option<(Party, Option<u16>)>,
     first_lost: Option<Party>,
@@ -47,6 +46,7 @@ impl Pair {
             sender: Side::new(sender),
             listener: Side::new(listener),
             alarm: Alarm::default(),
+            turn: Turn::default(),
             first_close: None,
             first_lost: None,
             ended: None,
@@ -76,10 +76,11 @@ impl Driven for Pair {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let rounds = self.turn.begin();
         loop {
             let now = self.env.now();
             // First what has come, then what the clock says: bytes that waited for this poll are life.
-            let more = self.move_data(cx, now);
+            let more = self.move_data(rounds, cx, now);
             let acted = self.look_at_the_clock(now);
             let over = self.sender.is_gone() && self.listener.is_gone();
             self.report(over, now);
@@ -90,7 +91,7 @@ impl Driven for Pair {
                 continue;
             }
             if more {
-                cx.waker().wake_by_ref();
+                self.turn.give_way(cx);
                 return Poll::Pending;
             }
             let due = self.next_due();
@@ -103,8 +104,8 @@ impl Driven for Pair {
 
 impl Pair {
     /// Moves what can be moved in both directions; true if there may be more.
-    fn move_data(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        for _ in 0..ROUNDS {
+    fn move_data(&mut self, rounds: usize, cx: &mut Context<'_>, now: Instant) -> bool {
+        for _ in 0..rounds {
             let mut moved = false;
             for from in [Party::Sender, Party::Listener] {
                 moved |= self.move_from(from, cx, now);

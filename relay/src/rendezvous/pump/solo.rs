@@ -12,11 +12,9 @@ use hybridrelay::ws::{CloseFrame, ControlPayload, FrameError};
 
 use super::clock::{Alarm, Meaning};
 use super::side::{Input, Quiet, Side};
+use super::turn::Turn;
 use super::{Driven, Ended, Ending, Leg, Party, PumpConfig, Traffic};
 use crate::pool::CAPACITY;
-
-/// How often one poll reads and writes before other tasks have their turn.
-const ROUNDS: usize = 4;
 
 /// What stands behind a lone leg.
 pub(crate) trait Part: Send {
@@ -59,6 +57,7 @@ pub(crate) struct Solo<P> {
     side: Side,
     part: P,
     alarm: Alarm,
+    turn: Turn,
     /// Whether it may be read.
     has_room: bool,
     /// Whether Close was the last thing said to it.
@@ -77,6 +76,7 @@ impl<P: Part> Solo<P> {
             side: Side::new(leg),
             part,
             alarm: Alarm::default(),
+            turn: Turn::default(),
             has_room: false,
             said_all: false,
             ended: None,
@@ -102,10 +102,11 @@ impl<P: Part> Driven for Solo<P> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Ended, Traffic)> {
+        let rounds = self.turn.begin();
         loop {
             let now = self.env.now();
             // First what has come, then what the clock says: bytes that waited for this poll are life.
-            let more = self.move_data(cx, now);
+            let more = self.move_data(rounds, cx, now);
             let acted = self.look_at_the_clock(now);
             if self.side.is_gone() {
                 self.part.done(None);
@@ -119,7 +120,7 @@ impl<P: Part> Driven for Solo<P> {
                 continue;
             }
             if more {
-                cx.waker().wake_by_ref();
+                self.turn.give_way(cx);
                 return Poll::Pending;
             }
             let due = self.next_due();
@@ -132,8 +133,8 @@ impl<P: Part> Driven for Solo<P> {
 
 impl<P: Part> Solo<P> {
     /// Moves what can be moved both ways; true if there may be more.
-    fn move_data(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        for _ in 0..ROUNDS {
+    fn move_data(&mut self, rounds: usize, cx: &mut Context<'_>, now: Instant) -> bool {
+        for _ in 0..rounds {
             if !self.said_all
                 && let Some(close) = self.part.cut_short()
             {
