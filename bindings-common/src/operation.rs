@@ -1,7 +1,9 @@
-//! Calls that end later: each runs as a task of the runtime, can be cancelled, and ends exactly once in a queue.
+//! Calls that end later: each runs as a task of the runtime or where its queue is looked at, can be given up, and ends exactly once in a
+//! queue.
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,7 +14,7 @@ use crate::call::guard_future;
 use crate::errors::{Code, Failure, Result};
 use crate::process::PerProcess;
 use crate::queue::{Completion, Queue};
-use crate::{lock, runtime};
+use crate::{lock, queue, runtime};
 
 /// Names an operation. Never 0, never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,36 +103,44 @@ pub fn submit<V: Send + 'static>(
     Ok(id)
 }
 
-/// What became of an operation that was looked at at once.
-#[derive(Debug)]
-pub enum Begun<V> {
-    /// It ended with the first look, and not in the queue.
-    Ended(V),
-    /// It is under way.
-    UnderWay(OperationId),
+/// A future that has not ended yet.
+pub type Waiting<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// What became of a future that was looked at at once.
+pub enum Begun<T> {
+    /// It ended with the first look.
+    Ended(T),
+    /// It waits for something: [`attend`] it, or drop it, which cancels it.
+    Waits(Waiting<T>),
 }
 
-/// Looks at `future` once on this thread, and [submits](submit) it only if it has not ended then. For what is often there already, such as
-/// the next of many messages.
+/// Looks at `future` once on this thread. For what is often there already, such as the next of many messages: then it needs no queue, no
+/// task and no wake-up. A panic in it ends it with `INTERNAL`.
+///
+/// It must be cancel-safe, as that of [`submit`].
 ///
 /// # Errors
 ///
-/// What the future failed with at the first look, and as [`submit`].
-pub fn begin<V: Send + 'static>(
-    queue: &Queue<V>,
-    tag: u64,
-    future: impl Future<Output = Result<V>> + Send + 'static,
-) -> Result<Begun<V>> {
-    let mut future = Box::pin(guard_future(future));
-    let first = {
-        let _entered = runtime::handle()?.enter();
-        // Nothing that wakes this one is lost: the task looks again before it waits.
-        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-    };
-    match first {
+/// What the future failed with at the first look; `INTERNAL` if there is no runtime.
+pub fn begin<T: 'static>(future: impl Future<Output = Result<T>> + Send + 'static) -> Result<Begun<T>> {
+    let mut future: Waiting<T> = Box::pin(guard_future(future));
+    let runtime = runtime::handle()?;
+    let _entered = runtime.enter();
+    // Nothing that wakes this one is lost: it is looked at again before anybody waits.
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result.map(Begun::Ended),
-        Poll::Pending => submit(queue, tag, future).map(Begun::UnderWay),
+        Poll::Pending => Ok(Begun::Waits(future)),
     }
+}
+
+/// Has `future` looked at by whoever looks at the queue, whenever there is something to see; its end is a completion there with `tag`. So
+/// what comes for it crosses from the runtime's threads once, and not there and back. It makes no progress while nobody looks.
+///
+/// [`abandon`] drops it, and so does the drop of the queue; [`cancel`] knows nothing of it.
+pub fn attend<V: Send + 'static>(queue: &Queue<V>, tag: u64, future: Waiting<V>) -> OperationId {
+    let id = OperationId(NEXT.fetch_add(1, Ordering::Relaxed));
+    queue.attend(tag, id, future);
+    id
 }
 
 /// Cancels an operation. Its end arrives in its queue all the same, as `CANCELLED` or as what it had come to already. Cancelling one
@@ -144,25 +154,25 @@ pub fn cancel(id: OperationId) {
 /// Cancels an operation of whose end nobody wants to hear: what it has come to already, or comes to, is dropped and never arrives in the
 /// queue. What must not be lost is a value that goes back where it came from when it is dropped.
 pub fn abandon<V>(queue: &Queue<V>, id: OperationId) {
-    let (cancel, arrived) = {
+    let (cancel, removed) = {
         let mut under_way = entries();
         match under_way.get_mut(&id) {
             Some(entry) => {
                 entry.abandoned = true;
                 (entry.cancel.take(), None)
             }
-            None => (None, queue.remove(id)),
+            None => (None, Some(queue.remove(id))),
         }
     };
     // Outside of the lock.
-    drop((cancel, arrived));
+    drop((cancel, removed));
 }
 
 /// Abandons a queue and every operation that would end in it, and waits until none is under way. Whoever waits for the queue gets `CLOSED`;
 /// what has arrived, and what operations come to all the same, is dropped as by [`abandon`]. An operation that is submitted later is
 /// cancelled at once.
 pub fn abandon_all<V>(queue: &Queue<V>) {
-    let (cancels, arrived) = {
+    let (cancels, removed) = {
         let mut under_way = entries();
         let entries = under_way.values_mut().filter(|entry| entry.queue == queue.id());
         let cancel = |entry: &mut Entry| {
@@ -172,15 +182,16 @@ pub fn abandon_all<V>(queue: &Queue<V>) {
         (entries.filter_map(cancel).collect::<Vec<_>>(), queue.abandon())
     };
     // Outside of the lock.
-    drop((cancels, arrived));
+    drop((cancels, removed));
     let is_under_way = |entries: &mut BTreeMap<_, Entry>| entries.values().any(|entry| entry.queue == queue.id());
     let ended = UNDER_WAY.get().0.ended.wait_while(entries(), is_under_way);
     drop(ended.unwrap_or_else(PoisonError::into_inner));
+    queue.wait_until_unattended();
 }
 
 /// How many operations are under way.
 pub fn under_way() -> usize {
-    entries().len()
+    entries().len() + queue::attended()
 }
 
 #[cfg(test)]
@@ -219,18 +230,146 @@ mod tests {
     #[test]
     fn what_is_there_already_ends_at_once_and_everything_else_in_the_queue() {
         let queue = Queue::new().expect("descriptors");
-        assert!(matches!(begin(&queue, 1, async { Ok(42) }), Ok(Begun::Ended(42))));
-        let failure = begin(&queue, 2, async { panic!("at once") }).expect_err("a failure");
+        assert!(matches!(begin(async { Ok(42) }), Ok(Begun::Ended(42))));
+        let failure = begin::<()>(async { panic!("at once") }).err().expect("a failure");
         assert_eq!(failure.code(), Code::of(ErrorKind::Internal));
         let (sender, receiver) = oneshot::channel();
         let waits = async { receiver.await.map_err(|_| Failure::invalid("gone")) };
-        let Ok(Begun::UnderWay(id)) = begin(&queue, 3, waits) else { panic!("it waits") };
-        sender.send(43).expect("it waits");
+        let Ok(Begun::Waits(waiting)) = begin(waits) else { panic!("it waits") };
+        let id = attend(&queue, 3, waiting);
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("nothing yet").code(), Code::WOULD_BLOCK);
+        let sending = std::thread::spawn(move || sender.send(43));
         let end = queue.next(LONG).expect("an end");
         assert_eq!((end.tag, end.operation, end.result.ok()), (3, id, Some(43)));
-        queue.post(4, 44);
+        sending.join().expect("no panic").expect("it waits");
+        let Ok(Begun::Waits(panics)) = begin(second_look(|| panic!("later"))) else { panic!("it waits") };
+        attend(&queue, 4, panics);
+        let end = queue.next(LONG).expect("an end");
+        assert_eq!((end.tag, end.result.err().map(|failure| failure.code())), (4, Some(failure.code())));
+        queue.post(5, 44);
         let posted = queue.next(LONG).expect("posted");
-        assert_eq!((posted.tag, posted.operation, posted.result.ok()), (4, OperationId(0), Some(44)));
+        assert_eq!((posted.tag, posted.operation, posted.result.ok()), (5, OperationId(0), Some(44)));
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("each once").code(), Code::WOULD_BLOCK);
+    }
+
+    /// Ends with the second look.
+    async fn second_look<T>(end: impl FnOnce() -> T) -> Result<T> {
+        let mut looks = 0;
+        std::future::poll_fn(|cx| {
+            looks += 1;
+            cx.waker().wake_by_ref();
+            if looks == 1 { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        Ok(end())
+    }
+
+    #[test]
+    fn an_attended_future_is_looked_at_again_however_often_it_wakes() {
+        let queue = Queue::new().expect("descriptors");
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let counting = async move {
+            let mut sum = 0;
+            while let Some(number) = receiver.recv().await {
+                sum += number;
+            }
+            Ok(sum)
+        };
+        let Ok(Begun::Waits(waiting)) = begin(counting) else { panic!("it waits") };
+        attend(&queue, 1, waiting);
+        let sending =
+            std::thread::spawn(move || (1..=10_000).for_each(|number| sender.send(number).expect("it counts")));
+        // Several look at once.
+        let looking = [(); 3].map(|()| {
+            let queue = queue.clone();
+            std::thread::spawn(move || queue.next(LONG).ok().and_then(|end| end.result.ok()))
+        });
+        sending.join().expect("no panic");
+        while !looking.iter().any(std::thread::JoinHandle::is_finished) {
+            std::thread::yield_now();
+        }
+        queue.close();
+        let ends: Vec<i32> = looking.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect();
+        assert_eq!(ends, [50_005_000]);
+    }
+
+    #[test]
+    fn an_attended_future_is_dropped_with_its_queue_and_when_it_is_abandoned() {
+        let value = std::sync::Arc::new(());
+        let attended = |queue: &Queue<()>| {
+            let held = value.clone();
+            let hangs = async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                Ok(())
+            };
+            let Ok(Begun::Waits(waiting)) = begin(hangs) else { panic!("it waits") };
+            attend(queue, 1, waiting)
+        };
+        let queue = Queue::new().expect("descriptors");
+        let id = attended(&queue);
+        assert_eq!(std::sync::Arc::strong_count(&value), 2);
+        abandon(&queue, id);
+        assert_eq!(std::sync::Arc::strong_count(&value), 1);
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect_err("abandoned").code(), Code::WOULD_BLOCK);
+        attended(&queue);
+        drop(queue);
+        assert_eq!(std::sync::Arc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn what_is_attended_is_cancelled_with_its_queue_also_while_somebody_looks_at_it() {
+        let value = std::sync::Arc::new(());
+        let queue = Queue::new().expect("descriptors");
+        let held = value.clone();
+        let hangs = async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(())
+        };
+        let Ok(Begun::Waits(hangs)) = begin(hangs) else { panic!("it waits") };
+        attend(&queue, 1, hangs);
+        let (entered, inside) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (mut looks, held) = (0, value.clone());
+        let blocks = std::future::poll_fn(move |cx| {
+            looks += 1;
+            let _ = &held;
+            match looks {
+                // That of `begin`, and that of `attend`.
+                1 => {}
+                2 => cx.waker().wake_by_ref(),
+                _ => {
+                    entered.send(()).expect("the test waits");
+                    released.recv().expect("the test releases it");
+                }
+            }
+            Poll::Pending
+        });
+        let Ok(Begun::Waits(blocks)) = begin(blocks) else { panic!("it waits") };
+        attend(&queue, 2, blocks);
+        let looking = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.next(None).expect_err("closed").code()
+        });
+        inside.recv().expect("it is looked at");
+        let abandoning = std::thread::spawn({
+            let (queue, value) = (queue.clone(), std::sync::Arc::downgrade(&value));
+            move || {
+                abandon_all(&queue);
+                value.strong_count()
+            }
+        });
+        while !queue.is_abandoned() {
+            std::thread::yield_now();
+        }
+        release.send(()).expect("it is looked at");
+        assert_eq!(abandoning.join().expect("no panic"), 1, "both are gone behind it");
+        assert_eq!(looking.join().expect("no panic"), Code::of(ErrorKind::Closed));
+        let late = second_look(|| ());
+        let Ok(Begun::Waits(late)) = begin(late) else { panic!("it waits") };
+        attend(&queue, 3, late);
+        assert_eq!(queue.next(None).expect_err("closed").code(), Code::of(ErrorKind::Closed));
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! A queue in which the ends of operations arrive, for hosts with an event loop.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use hybridrelay::{Error, ErrorKind};
 
 use crate::errors::{Code, Failure, Result};
-use crate::lock;
-use crate::operation::OperationId;
+use crate::operation::{OperationId, Waiting};
+use crate::process::PerProcess;
 use crate::signal::Signal;
+use crate::{lock, runtime};
+
+/// What an operation was when it was taken out of a queue.
+type Removed<V> = (Option<Waiting<V>>, Option<Completion<V>>);
 
 /// The end of an operation.
 #[derive(Debug)]
@@ -34,9 +40,69 @@ struct Shared<V> {
 }
 
 struct State<V> {
-    waiting: VecDeque<Completion<V>>,
+    waiting: VecDeque<Arrival<V>>,
+    attended: BTreeMap<OperationId, Attended<V>>,
     closed: bool,
     abandoned: bool,
+}
+
+enum Arrival<V> {
+    End(Completion<V>),
+    /// An attended future wants to be looked at.
+    Look(OperationId),
+}
+
+impl<V> Arrival<V> {
+    fn end(self) -> Option<Completion<V>> {
+        match self {
+            Self::End(completion) => Some(completion),
+            Self::Look(_) => None,
+        }
+    }
+}
+
+/// A future that is looked at by whoever looks at the queue.
+struct Attended<V> {
+    tag: u64,
+    /// Away while somebody looks at it.
+    future: Option<Waiting<V>>,
+    /// It wants to be looked at once more than by whoever does now.
+    again: bool,
+    /// Nobody wants to know what it comes to.
+    abandoned: bool,
+    bell: Arc<Bell<V>>,
+    waker: Waker,
+    _counted: Counted,
+}
+
+/// Counts the attended futures, of all queues.
+struct Counted;
+
+static ATTENDED: PerProcess<AtomicUsize> = PerProcess::new();
+
+impl Counted {
+    fn new() -> Self {
+        ATTENDED.get().0.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        ATTENDED.get().0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many futures are attended.
+pub(crate) fn attended() -> usize {
+    ATTENDED.get().0.load(Ordering::Relaxed)
+}
+
+/// Wakes the queue for an attended future, once until it is looked at.
+struct Bell<V> {
+    queue: Weak<Shared<V>>,
+    id: OperationId,
+    rung: AtomicBool,
 }
 
 impl<V> Queue<V> {
@@ -50,7 +116,7 @@ impl<V> Queue<V> {
             let message = format!("the system gives no descriptors for a queue: {error}");
             Failure::Core(Error::new(ErrorKind::Internal, message).with_source(error))
         })?;
-        let state = State { waiting: VecDeque::new(), closed: false, abandoned: false };
+        let state = State { waiting: VecDeque::new(), attended: BTreeMap::new(), closed: false, abandoned: false };
         Ok(Self(Arc::new(Shared { state: Mutex::new(state), arrived: Condvar::new(), signal })))
     }
 
@@ -64,11 +130,21 @@ impl<V> Queue<V> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut state = lock(&self.0.state);
         loop {
-            if let Some(completion) = state.waiting.pop_front() {
+            if let Some(arrival) = state.waiting.pop_front() {
                 if state.waiting.is_empty() && !state.closed {
                     self.0.signal.lower();
                 }
-                return Ok(completion);
+                match arrival {
+                    Arrival::End(completion) => return Ok(completion),
+                    Arrival::Look(id) => {
+                        let completion;
+                        (state, completion) = self.look(state, id);
+                        match completion {
+                            Some(completion) => return Ok(completion),
+                            None => continue,
+                        }
+                    }
+                }
             }
             if state.closed {
                 return Err(Failure::Core(Error::new(ErrorKind::Closed, "the queue was closed")));
@@ -77,23 +153,29 @@ impl<V> Queue<V> {
                 return Err(Failure::new(Code::WOULD_BLOCK, "no operation has ended yet"));
             }
             state = match deadline {
-                None => self.0.arrived.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+                None => self.0.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(Failure::out_of_time("no operation ended in time"));
                     }
                     let waited = self.0.arrived.wait_timeout(state, left);
-                    waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+                    waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
     }
 
-    /// Closes it: whoever waits wakes up, what has arrived can still be taken, what arrives later is dropped. Its descriptor stays
-    /// readable.
+    /// Closes it: whoever waits wakes up, what has arrived can still be taken, what arrives later is dropped, and so is what is attended.
+    /// Its descriptor stays readable.
     pub fn close(&self) {
-        let mut state = lock(&self.0.state);
+        let attended = self.shut(&mut lock(&self.0.state));
+        // Outside of the lock: they may hold the last reference to a connection.
+        drop(attended);
+    }
+
+    /// Gives back what was attended. What somebody looks at now is dropped by whoever does.
+    fn shut(&self, state: &mut State<V>) -> Vec<Waiting<V>> {
         if !state.closed {
             state.closed = true;
             if state.waiting.is_empty() {
@@ -101,6 +183,15 @@ impl<V> Queue<V> {
             }
             self.0.arrived.notify_all();
         }
+        let mut at_rest = Vec::new();
+        state.attended.retain(|_, attended| {
+            attended.abandoned = true;
+            let future = attended.future.take();
+            let is_away = future.is_none();
+            at_rest.extend(future);
+            is_away
+        });
+        at_rest
     }
 
     /// Puts in what is the end of no operation: that of a [pump](crate::pump) that wakes its host, for one. Its operation is number 0.
@@ -111,35 +202,130 @@ impl<V> Queue<V> {
 
     /// Gives the completion back if the queue was closed.
     pub(crate) fn push(&self, completion: Completion<V>) -> Option<Completion<V>> {
-        let mut state = lock(&self.0.state);
-        if state.closed {
-            return Some(completion);
-        }
-        state.waiting.push_back(completion);
-        if state.waiting.len() == 1 {
-            self.0.signal.raise();
-        }
-        self.0.arrived.notify_one();
-        None
+        self.0.push(Arrival::End(completion)).and_then(Arrival::end)
     }
 
-    /// Takes the completion of an operation out, if it is there.
-    pub(crate) fn remove(&self, id: OperationId) -> Option<Completion<V>> {
+    /// Takes an operation out: the completion of one that has ended, or the future of one that is attended.
+    pub(crate) fn remove(&self, id: OperationId) -> Removed<V> {
         let mut state = lock(&self.0.state);
-        let at = state.waiting.iter().position(|completion| completion.operation == id)?;
-        let completion = state.waiting.remove(at);
-        if state.waiting.is_empty() && !state.closed {
+        let attended = state.attended.get_mut(&id).and_then(|attended| {
+            // Else whoever looks at it drops it.
+            attended.abandoned = true;
+            attended.future.take()
+        });
+        if attended.is_some() {
+            state.attended.remove(&id);
+        }
+        let (of_it, others): (VecDeque<_>, _) =
+            std::mem::take(&mut state.waiting).into_iter().partition(|arrival| match arrival {
+                Arrival::End(completion) => completion.operation == id,
+                Arrival::Look(wants) => *wants == id,
+            });
+        state.waiting = others;
+        if !of_it.is_empty() && state.waiting.is_empty() && !state.closed {
             self.0.signal.lower();
         }
-        completion
+        (attended, of_it.into_iter().find_map(Arrival::end))
     }
 
-    /// Closes it for good: gives back what has arrived.
-    pub(crate) fn abandon(&self) -> VecDeque<Completion<V>> {
-        self.close();
+    /// Looks at a future now, and from now on whenever it wakes and somebody looks at the queue.
+    pub(crate) fn attend(&self, tag: u64, id: OperationId, future: Waiting<V>)
+    where
+        V: Send + 'static,
+    {
+        let bell = Arc::new(Bell { queue: Arc::downgrade(&self.0), id, rung: AtomicBool::new(false) });
+        let waker = Waker::from(bell.clone());
         let mut state = lock(&self.0.state);
+        if state.closed {
+            drop(state);
+            return;
+        }
+        state.attended.insert(
+            id,
+            Attended {
+                tag,
+                future: Some(future),
+                again: false,
+                abandoned: false,
+                bell,
+                waker,
+                _counted: Counted::new(),
+            },
+        );
+        let (state, completion) = self.look(state, id);
+        drop(state);
+        drop(completion.and_then(|completion| self.push(completion)));
+    }
+
+    /// Looks at an attended future, without the lock. Its completion, if it has ended and nobody has abandoned it meanwhile.
+    fn look<'q>(
+        &'q self,
+        mut state: MutexGuard<'q, State<V>>,
+        id: OperationId,
+    ) -> (MutexGuard<'q, State<V>>, Option<Completion<V>>) {
+        loop {
+            let Some(attended) = state.attended.get_mut(&id) else { return (state, None) };
+            let Some(mut future) = attended.future.take() else {
+                attended.again = true;
+                return (state, None);
+            };
+            attended.again = false;
+            let (tag, bell, waker) = (attended.tag, attended.bell.clone(), attended.waker.clone());
+            drop(state);
+            // From here on it may ring again.
+            bell.rung.store(false, Ordering::SeqCst);
+            let looked = match runtime::handle() {
+                Ok(runtime) => {
+                    let _entered = runtime.enter();
+                    future.as_mut().poll(&mut Context::from_waker(&waker))
+                }
+                Err(failure) => Poll::Ready(Err(failure)),
+            };
+            let end = match looked {
+                Poll::Ready(result) => {
+                    drop(future);
+                    Ok(result)
+                }
+                Poll::Pending => Err(future),
+            };
+            state = lock(&self.0.state);
+            let attended = state.attended.get_mut(&id).expect("whoever looks at it takes it out");
+            if attended.abandoned {
+                // Outside of the lock: it may hold the last reference to a connection.
+                drop(state);
+                drop(end);
+                state = lock(&self.0.state);
+                state.attended.remove(&id);
+                self.0.arrived.notify_all();
+                return (state, None);
+            }
+            match end {
+                Ok(result) => {
+                    state.attended.remove(&id);
+                    return (state, Some(Completion { tag, operation: id, result }));
+                }
+                Err(future) => {
+                    attended.future = Some(future);
+                    if !attended.again {
+                        return (state, None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes it for good: gives back what was attended and what has arrived.
+    pub(crate) fn abandon(&self) -> (Vec<Waiting<V>>, Vec<Completion<V>>) {
+        let mut state = lock(&self.0.state);
+        let attended = self.shut(&mut state);
         state.abandoned = true;
-        std::mem::take(&mut state.waiting)
+        (attended, state.waiting.drain(..).filter_map(Arrival::end).collect())
+    }
+
+    /// Waits until nobody looks at what was attended when the queue was closed.
+    pub(crate) fn wait_until_unattended(&self) {
+        let looked_at = self.0.arrived.wait_while(lock(&self.0.state), |state| !state.attended.is_empty());
+        drop(looked_at.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Whether nobody hears of what ends in it.
@@ -156,6 +342,40 @@ impl<V> Queue<V> {
     #[cfg(unix)]
     pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
         self.0.signal.descriptor()
+    }
+}
+
+impl<V> Shared<V> {
+    /// Gives the arrival back if the queue was closed.
+    fn push(&self, arrival: Arrival<V>) -> Option<Arrival<V>> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Some(arrival);
+        }
+        state.waiting.push_back(arrival);
+        if state.waiting.len() == 1 {
+            self.signal.raise();
+        }
+        self.arrived.notify_one();
+        None
+    }
+}
+
+impl<V: Send + 'static> Wake for Bell<V> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.rung.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let Some(queue) = self.queue.upgrade() else { return };
+        queue.push(Arrival::Look(self.id));
+        if let (Some(last), Ok(runtime)) = (Arc::into_inner(queue), runtime::handle()) {
+            // The queue was dropped meanwhile. Whoever wakes may hold a lock that the drop of a future takes.
+            runtime.spawn(async move { drop(last) });
+        }
     }
 }
 

@@ -23,12 +23,17 @@ pub(crate) fn call<T>(py: Python<'_>, call: impl FnOnce() -> Result<T>) -> PyRes
         let _entered = runtime::handle()?.enter();
         call()
     };
-    guard(within).map_err(|failure| exception(py, &failure))
+    raised(py, guard(within))
+}
+
+/// A failure as an exception. Cheaper than [`call`], for what cannot panic and needs no runtime.
+pub(crate) fn raised<T>(py: Python<'_>, result: Result<T>) -> PyResult<T> {
+    result.map_err(|failure| exception(py, &failure))
 }
 
 /// What an object of Python's stands for.
 pub(crate) fn own<T: Clone>(py: Python<'_>, object: &Owned<T>) -> PyResult<T> {
-    call(py, || object.get().cloned())
+    raised(py, object.get().cloned())
 }
 
 /// The exception for a failure: made in Python, where its classes are declared.

@@ -6,9 +6,9 @@ use hybridrelay_bindings_common::pump::Limits;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::boundary::{call, message, message_out};
+use crate::boundary::{call, message, message_out, own};
 use crate::lane::Lane;
-use crate::queue::{Queue, Started, none};
+use crate::queue::{Queue, Quick, begin, none};
 use crate::stream::Stream;
 
 /// A connection.
@@ -24,42 +24,42 @@ impl Connection {
     }
 
     fn get(&self, py: Python<'_>) -> PyResult<core::Connection> {
-        call(py, || self.connection.get().cloned())
+        own(py, &self.connection)
     }
 }
 
 #[pymethods]
 impl Connection {
     /// The next message; `None` at the peer's end.
-    fn receive<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn receive<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let connection = self.get(py)?;
         let receiving = async move { Ok(connection.receive().await?) };
-        self.received.next(py, queue, tag, receiving, |py, received| match received {
+        self.received.next(py, receiving, |py, received| match received {
             Some(received) => Ok(message_out(py, &received)),
             None => none(py, ()),
         })
     }
 
     /// Sends a message.
-    fn send<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, data: &Bound<'py, PyAny>) -> Started<'py> {
+    fn send<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Quick<'py> {
         let (connection, data) = (self.get(py)?, message(data)?);
-        queue.begin(py, tag, async move { Ok(connection.send(data).await?) }, none)
+        begin(py, async move { Ok(connection.send(data).await?) }, none)
     }
 
     /// Waits until everything was handed to the operating system.
-    fn flush<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn flush<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let connection = self.get(py)?;
-        queue.begin(py, tag, async move { Ok(connection.flush().await?) }, none)
+        begin(py, async move { Ok(connection.flush().await?) }, none)
     }
 
     /// Ends our direction.
-    fn shutdown<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn shutdown<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let connection = self.get(py)?;
-        queue.begin(py, tag, async move { Ok(connection.shutdown().await?) }, none)
+        begin(py, async move { Ok(connection.shutdown().await?) }, none)
     }
 
     /// Closes both directions in good order.
-    fn close<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, code: Option<u16>, reason: String) -> Started<'py> {
+    fn close<'py>(&self, py: Python<'py>, code: Option<u16>, reason: String) -> Quick<'py> {
         let connection = self.get(py)?;
         let closing = async move {
             match code {
@@ -68,7 +68,7 @@ impl Connection {
             }
             Ok(())
         };
-        queue.begin(py, tag, closing, none)
+        begin(py, closing, none)
     }
 
     /// Ends both directions at once.

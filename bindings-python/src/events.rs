@@ -8,7 +8,7 @@ use pyo3::types::PyBytes;
 
 use crate::boundary::{address_out, headers_out, message, message_out, own};
 use crate::lane::Lane;
-use crate::queue::{Queue, Started, none};
+use crate::queue::{Queue, Quick, Started, begin, none};
 
 /// What a listener hears.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -26,9 +26,9 @@ impl Events {
 #[pymethods]
 impl Events {
     /// The next event: kind, origin, payload, method, how many were missed. `None` after the listener's close.
-    fn next<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let events = own(py, &self.events)?;
-        self.heard.next(py, queue, tag, async move { Ok(events.next().await?) }, |py, event| {
+        self.heard.next(py, async move { Ok(events.next().await?) }, |py, event| {
             let Some(event) = event else { return none(py, ()) };
             let origin = EventOrigin(event.origin().clone());
             let nothing = || py.None().into_bound(py);
@@ -74,15 +74,15 @@ impl Publisher {
 #[pymethods]
 impl Publisher {
     /// Publishes an event.
-    fn publish<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, event: &Bound<'py, PyAny>) -> Started<'py> {
+    fn publish<'py>(&self, py: Python<'py>, event: &Bound<'py, PyAny>) -> Quick<'py> {
         let (publisher, event) = (own(py, &self.0)?, message(event)?);
-        queue.begin(py, tag, async move { Ok(publisher.publish(event).await?) }, none)
+        begin(py, async move { Ok(publisher.publish(event).await?) }, none)
     }
 
     /// Waits until everything was handed to the operating system.
-    fn flush<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn flush<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let publisher = own(py, &self.0)?;
-        queue.begin(py, tag, async move { Ok(publisher.flush().await?) }, none)
+        begin(py, async move { Ok(publisher.flush().await?) }, none)
     }
 
     /// Ends it behind everything published.
@@ -92,9 +92,9 @@ impl Publisher {
     }
 
     /// Waits until the other side has ended it; raises why.
-    fn ended<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn ended<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let publisher = own(py, &self.0)?;
-        queue.begin(py, tag, async move { Err(Failure::Core(publisher.ended().await)) }, none)
+        begin(py, async move { Err(Failure::Core(publisher.ended().await)) }, none)
     }
 
     /// Ends it at once.

@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 use crate::boundary::{call, own, payload};
 use crate::lane::Follower;
-use crate::queue::{Queue, Started, none};
+use crate::queue::{Quick, begin, none};
 
 /// Header fields as Python hands them over.
 pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -35,9 +35,9 @@ impl Body {
 #[pymethods]
 impl Body {
     /// The next chunk; `None` at the end.
-    fn chunk<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn chunk<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let next = async |mut body: OwnedMutexGuard<core::Body>| Ok(body.chunk().await?);
-        self.0.next(py, queue, tag, next, |py, chunk| match chunk {
+        self.0.next(py, next, |py, chunk| match chunk {
             Some(chunk) => Ok(PyBytes::new(py, &chunk).into_any()),
             None => none(py, ()),
         })
@@ -64,17 +64,15 @@ impl Responder {
     fn send<'py>(
         &self,
         py: Python<'py>,
-        queue: &Queue,
-        tag: u64,
         status: u16,
         reason: Option<String>,
         headers: Fields,
         body: &Bound<'py, PyAny>,
-    ) -> Started<'py> {
+    ) -> Quick<'py> {
         let body = payload(body)?;
         let (head, responder) =
             call(py, || Ok((http_head::response(status, reason, header_map(&headers)?)?, self.responder.take()?)))?;
-        queue.begin(py, tag, async move { Ok(responder.send(head.map(|()| body)).await?) }, none)
+        begin(py, async move { Ok(responder.send(head.map(|()| body)).await?) }, none)
     }
 
     /// Begins a response whose body is written piece by piece.
@@ -87,13 +85,13 @@ impl Responder {
     }
 
     /// Waits until the sender has gone, or the answer is complete.
-    fn cancelled<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn cancelled<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let cancellation = own(py, &self.cancellation)?;
         let cancelled = async move {
             cancellation.cancelled().await;
             Ok(cancellation.is_cancelled())
         };
-        queue.begin(py, tag, cancelled, |py, gone| Ok(PyBool::new(py, gone).to_owned().into_any()))
+        begin(py, cancelled, |py, gone| Ok(PyBool::new(py, gone).to_owned().into_any()))
     }
 
     /// Whether the sender has gone.
@@ -109,14 +107,7 @@ pub(crate) struct ResponseWriter(Owned<Arc<Mutex<Option<core::ResponseWriter>>>>
 #[pymethods]
 impl ResponseWriter {
     /// Writes a piece; with `flush` it leaves at once.
-    fn write<'py>(
-        &self,
-        py: Python<'py>,
-        queue: &Queue,
-        tag: u64,
-        data: &Bound<'py, PyAny>,
-        flush: bool,
-    ) -> Started<'py> {
+    fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>, flush: bool) -> Quick<'py> {
         let (writer, data) = (own(py, &self.0)?, payload(data)?);
         let writing = async move {
             let mut writer = writer.lock().await;
@@ -127,27 +118,27 @@ impl ResponseWriter {
             }
             Ok(())
         };
-        queue.begin(py, tag, writing, none)
+        begin(py, writing, none)
     }
 
     /// Ends the response.
-    fn finish<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn finish<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let writer = own(py, &self.0)?;
         let finishing = async move {
             let writer = writer.lock().await.take().ok_or_else(finished)?;
             Ok(writer.finish().await?)
         };
-        queue.begin(py, tag, finishing, none)
+        begin(py, finishing, none)
     }
 
     /// Breaks the response off.
-    fn abort<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn abort<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let writer = own(py, &self.0)?;
         let aborting = async move {
             drop(writer.lock().await.take());
             Ok(())
         };
-        queue.begin(py, tag, aborting, none)
+        begin(py, aborting, none)
     }
 }
 
@@ -188,7 +179,7 @@ impl BodyWriter {
     }
 
     /// Writes a piece, when the one before was taken. `False`: nobody wants more.
-    fn write<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, data: &Bound<'py, PyAny>) -> Started<'py> {
+    fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Quick<'py> {
         let data = payload(data)?;
         let sender = call(py, || Ok(lock(self.sender.get()?).clone()))?;
         let writing = async move {
@@ -197,7 +188,7 @@ impl BodyWriter {
                 None => false,
             })
         };
-        queue.begin(py, tag, writing, |py, wanted| Ok(PyBool::new(py, wanted).to_owned().into_any()))
+        begin(py, writing, |py, wanted| Ok(PyBool::new(py, wanted).to_owned().into_any()))
     }
 
     /// Ends the body, in good order or broken off.

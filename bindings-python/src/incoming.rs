@@ -4,7 +4,7 @@ use hybridrelay_bindings_common::core;
 use hybridrelay_bindings_common::once::Once;
 use pyo3::prelude::*;
 
-use crate::boundary::{address_out, call, headers_out};
+use crate::boundary::{address_out, call, headers_out, raised};
 use crate::connection::Connection;
 use crate::http::{Body, Responder};
 use crate::queue::{Queue, Started, none, object};
@@ -27,15 +27,14 @@ impl IncomingConnect {
 impl IncomingConnect {
     /// Path, query, mount, headers, sub-protocols, address, tracking id.
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        call(py, || {
-            self.0.look(|connect| {
-                let remote = address_out(connect.remote_addr());
-                let subprotocols: Vec<&str> = connect.subprotocols().collect();
-                let headers = headers_out(py, connect.headers());
-                let (path, query, id) = (connect.path(), connect.query(), connect.tracking_id());
-                Ok((path, query, connect.mount(), headers, subprotocols, remote, id).into_pyobject(py)?.into_any())
-            })
-        })?
+        let facts = self.0.look(|connect| {
+            let remote = address_out(connect.remote_addr());
+            let subprotocols: Vec<&str> = connect.subprotocols().collect();
+            let headers = headers_out(py, connect.headers());
+            let (path, query, id) = (connect.path(), connect.query(), connect.tracking_id());
+            Ok((path, query, connect.mount(), headers, subprotocols, remote, id).into_pyobject(py)?.into_any())
+        });
+        raised(py, facts)?
     }
 
     /// Accepts, by the first sub-protocol that fits if none is chosen.
@@ -66,15 +65,14 @@ impl IncomingRequest {
 impl IncomingRequest {
     /// Method, path, query, mount, headers, address, tracking id, whether it is one-way.
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        call(py, || {
-            self.0.look(|request| {
-                let remote = address_out(request.remote_addr());
-                let headers = headers_out(py, request.headers());
-                let (path, query, mount) = (request.path(), request.query(), request.mount());
-                let facts = (request.method().as_str(), path, query, mount, headers, remote, request.tracking_id());
-                Ok((facts, request.is_one_way()).into_pyobject(py)?.into_any())
-            })
-        })?
+        let facts = self.0.look(|request| {
+            let remote = address_out(request.remote_addr());
+            let headers = headers_out(py, request.headers());
+            let (path, query, mount) = (request.path(), request.query(), request.mount());
+            let facts = (request.method().as_str(), path, query, mount, headers, remote, request.tracking_id());
+            Ok((facts, request.is_one_way()).into_pyobject(py)?.into_any())
+        });
+        raised(py, facts)?
     }
 
     /// Takes it on: its body, and what answers it.

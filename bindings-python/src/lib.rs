@@ -58,7 +58,7 @@ mod _native {
     #[pymodule_export]
     use crate::presence::{EndpointEvents, Namespace, PresenceEvents};
     #[pymodule_export]
-    use crate::queue::Queue;
+    use crate::queue::{Begun, Queue};
     #[pymodule_export]
     use crate::sender::Sender;
     #[pymodule_export]

@@ -12,7 +12,7 @@ use crate::events::Events;
 use crate::incoming::{IncomingConnect, IncomingRequest};
 use crate::lane::{Follower, Lane};
 use crate::options;
-use crate::queue::{Queue, Started, none, object};
+use crate::queue::{Queue, Quick, Started, begin, none, object};
 
 /// A listener that is or was online.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -40,10 +40,10 @@ impl Listener {
     }
 
     /// The next sender that waits; `None` after the close.
-    fn accept<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn accept<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let listener = own(py, &self.listener)?;
         let accepting = async move { Ok(listener.accept().await?) };
-        self.accepted.next(py, queue, tag, accepting, |py, incoming| match incoming {
+        self.accepted.next(py, accepting, |py, incoming| match incoming {
             None => none(py, ()),
             Some(Incoming::Connect(connect)) => object(py, IncomingConnect::new(connect)),
             Some(Incoming::Request(request)) => object(py, IncomingRequest::new(request)),
@@ -53,13 +53,13 @@ impl Listener {
     }
 
     /// Goes offline.
-    fn close<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn close<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let listener = own(py, &self.listener)?;
         let closing = async move {
             listener.close().await;
             Ok(())
         };
-        queue.begin(py, tag, closing, none)
+        begin(py, closing, none)
     }
 
     /// The status now: name, error, seconds to the next attempt, when the token expires.
@@ -69,7 +69,7 @@ impl Listener {
 
     /// Follows the status.
     fn watch(&self, py: Python<'_>) -> PyResult<StatusWatcher> {
-        Ok(StatusWatcher(Follower::new(own(py, &self.listener)?.status())))
+        Ok(StatusWatcher(Follower::of_what_passes(own(py, &self.listener)?.status())))
     }
 
     /// What the relay offers beyond the protocol.
@@ -116,9 +116,9 @@ pub(crate) struct StatusWatcher(Follower<core::StatusWatcher, Option<Status>>);
 #[pymethods]
 impl StatusWatcher {
     /// The next status that this watcher has not seen; `None` behind the end.
-    fn changed<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn changed<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let changed = async |mut watcher: OwnedMutexGuard<core::StatusWatcher>| Ok(watcher.changed().await);
-        self.0.next(py, queue, tag, changed, |py, status| match status {
+        self.0.next(py, changed, |py, status| match status {
             Some(status) => status_out(py, status),
             None => none(py, ()),
         })

@@ -13,7 +13,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::boundary::{call, duration, time_out};
 use crate::lane::Follower;
-use crate::queue::{Queue, Started, none, object};
+use crate::queue::{Queue, Quick, Started, none, object};
 
 /// A relayed connection: id, hybrid connection, tracking id, bytes from the sender, bytes from the listener, whether it is held up.
 type Relayed = (u64, String, String, u64, u64, bool);
@@ -198,12 +198,12 @@ pub(crate) struct RelayEvents(Follower<Events, (Option<Arc<Event>>, u64)>);
 impl RelayEvents {
     /// What happens next: operation, hybrid connection, tracking id, peer, reason, status, when, how many were missed
     /// so far. `None` once the relay has ended.
-    fn next<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let next = async |mut events: OwnedMutexGuard<Events>| {
             let event = events.next().await;
             Ok((event, events.missed()))
         };
-        self.0.next(py, queue, tag, next, |py, (event, missed)| {
+        self.0.next(py, next, |py, (event, missed)| {
             let Some(event) = event else { return none(py, ()) };
             let peer = (event.peer.ip().to_string(), event.peer.port());
             let (operation, entity) = (event.operation.as_str(), event.entity.as_ref().map(|key| key.path()));

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::boundary::{duration, exception};
+use crate::boundary::{duration, raised};
 use crate::local::LocalRelay;
 use crate::token::TokenProvider;
 
@@ -19,7 +19,7 @@ pub(crate) fn target(target: Option<&str>) -> Target {
 
 fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<std::time::Duration> {
     let seconds = value.extract()?;
-    duration(name, seconds).map_err(|failure| exception(value.py(), &failure))
+    raised(value.py(), duration(name, seconds))
 }
 
 fn proxy(value: &Bound<'_, PyAny>) -> PyResult<Proxy> {
@@ -27,7 +27,7 @@ fn proxy(value: &Bound<'_, PyAny>) -> PyResult<Proxy> {
     if url.eq_ignore_ascii_case("none") {
         return Ok(Proxy::none());
     }
-    Proxy::url(&url).map_err(|error| exception(value.py(), &Failure::Core(error)))
+    raised(value.py(), Proxy::url(&url).map_err(Failure::Core))
 }
 
 fn pem(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {

@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::boundary::{address_out, call, exception, own, time_out};
 use crate::lane::Follower;
 use crate::options;
-use crate::queue::{Queue, Started};
+use crate::queue::{Queue, Quick, Started};
 
 /// A dictionary.
 macro_rules! dict {
@@ -34,12 +34,12 @@ impl PresenceEvents {
 #[pymethods]
 impl PresenceEvents {
     /// What happens next, as a dictionary.
-    fn next<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let next = async |mut events: OwnedMutexGuard<core::PresenceEvents>| {
             let event = events.next().await?;
             Ok((event, events.current().clone()))
         };
-        self.0.next(py, queue, tag, next, |py, (event, current)| {
+        self.0.next(py, next, |py, (event, current)| {
             let out = match event {
                 PresenceEvent::Present(_) => dict! { py; "kind": "present" },
                 PresenceEvent::Connected { id, at, listener, .. } => {
@@ -93,9 +93,9 @@ pub(crate) struct EndpointEvents(Follower<core::EndpointEvents, EndpointEvent>);
 #[pymethods]
 impl EndpointEvents {
     /// What happens next, as a dictionary.
-    fn next<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
         let next = async |mut events: OwnedMutexGuard<core::EndpointEvents>| Ok(events.next().await?);
-        self.0.next(py, queue, tag, next, |py, event| {
+        self.0.next(py, next, |py, event| {
             let out = match event {
                 EndpointEvent::Present(endpoints) => {
                     dict! { py; "kind": "present", "endpoints": endpoints_out(py, endpoints)? }

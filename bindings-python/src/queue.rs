@@ -6,19 +6,23 @@ use std::time::Duration;
 
 use hybridrelay_bindings_common::Code;
 use hybridrelay_bindings_common::errors::Result;
-use hybridrelay_bindings_common::operation::{self, Begun, OperationId};
+use hybridrelay_bindings_common::once::Once;
+use hybridrelay_bindings_common::operation::{self, OperationId, Waiting};
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::queue;
 use pyo3::PyClass;
 use pyo3::prelude::*;
 
-use crate::boundary::{call, exception};
+use crate::boundary::{call, exception, raised};
 
 /// What an operation came to, as something that becomes a Python object where the queue is looked at.
 pub(crate) type Value = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyAny>> + Send>;
 
-/// The number of an operation that is under way, or 0 and its value.
+/// The number of an operation that is under way, and nothing yet.
 pub(crate) type Started<'py> = PyResult<(u64, Option<Bound<'py, PyAny>>)>;
+
+/// The value of what has ended with the first look, or a [`Begun`].
+pub(crate) type Quick<'py> = PyResult<Bound<'py, PyAny>>;
 
 /// The end of an operation: its tag, and its value or an exception.
 type End<'py> = (u64, Option<Bound<'py, PyAny>>, Option<PyErr>);
@@ -49,11 +53,11 @@ impl Queue {
 
     /// Everything that has ended: tag, value, exception. Never waits.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Vec<End<'py>>> {
-        let queue = call(py, || self.0.get())?;
+        let queue = raised(py, self.0.get())?;
         let mut ends = Vec::new();
         loop {
             match queue.next(Some(Duration::ZERO)) {
-                Ok(end) => match end.result.map_err(|failure| exception(py, &failure)).and_then(|value| value(py)) {
+                Ok(end) => match raised(py, end.result).and_then(|value| value(py)) {
                     Ok(value) => ends.push((end.tag, Some(value), None)),
                     Err(error) => ends.push((end.tag, None, Some(error))),
                 },
@@ -82,20 +86,61 @@ impl Queue {
         let operation = call(py, || operation::submit(self.get()?, tag, future))?;
         Ok((operation.0, None))
     }
+}
 
-    /// The same for what is often there already: then it needs no task and no wake-up.
-    pub(crate) fn begin<'py, T: Send + 'static>(
-        &self,
-        py: Python<'py>,
-        tag: u64,
-        future: impl Future<Output = Result<T>> + Send + 'static,
-        convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-    ) -> Started<'py> {
-        let future = async move { future.await.map(|value| value_of(value, convert)) };
-        match call(py, || operation::begin(self.get()?, tag, future))? {
-            Begun::UnderWay(operation) => Ok((operation.0, None)),
-            Begun::Ended(value) => Ok((0, Some(value(py)?))),
+/// Where that goes on which has not ended with the first look.
+#[derive(Clone, Copy)]
+pub(crate) enum Rest {
+    /// Where the queue is looked at.
+    Attended,
+    /// In a task of the runtime, for what must not wait until a loop that is busy looks.
+    Task,
+}
+
+/// Looks at what is often there already: then it needs no queue, no task and no wake-up. `convert` makes its value a Python object.
+pub(crate) fn begin<'py, T: Send + 'static>(
+    py: Python<'py>,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+    convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> Quick<'py> {
+    begin_with(py, Rest::Attended, future, convert)
+}
+
+/// The same with a choice.
+pub(crate) fn begin_with<'py, T: Send + 'static>(
+    py: Python<'py>,
+    rest: Rest,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+    convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> Quick<'py> {
+    match raised(py, operation::begin(future))? {
+        operation::Begun::Ended(value) => convert(py, value),
+        operation::Begun::Waits(waiting) => {
+            let waiting = Box::pin(async move { waiting.await.map(|value| value_of(value, convert)) });
+            object(py, Begun { waiting: Once::new(waiting), rest })
         }
+    }
+}
+
+/// What was looked at and has not ended. Dropped it is cancelled.
+#[pyclass(frozen, module = "hybridrelay._native")]
+pub(crate) struct Begun {
+    waiting: Once<Waiting<Value>>,
+    rest: Rest,
+}
+
+#[pymethods]
+impl Begun {
+    /// Waits for its end, once.
+    fn wait<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+        let operation = call(py, || {
+            let (queue, waiting) = (queue.get()?, self.waiting.take()?);
+            match self.rest {
+                Rest::Attended => Ok(operation::attend(queue, tag, waiting)),
+                Rest::Task => operation::submit(queue, tag, waiting),
+            }
+        })?;
+        Ok((operation.0, None))
     }
 }
 

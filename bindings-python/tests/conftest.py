@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator
 
 import hybridrelay
 import pytest
+from hybridrelay import _run
 
 pytest_plugins = ["hybridrelay.pytest_plugin"]
 
@@ -34,3 +36,8 @@ async def pair(listener: hybridrelay.Listener, cs: str) -> tuple[hybridrelay.Con
 
     ends = await asyncio.gather(hybridrelay.connect(cs), accept())
     return ends[0], ends[1]
+
+
+def wait_for_an_end() -> None:
+    """Waits until the running loop would see that an operation of its own can end. Blocking, so that it does not."""
+    assert select.select([_run.loop_driver().queue.fileno()], [], [], 60)[0]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from typing import Unpack
 
 import hybridrelay
 import pytest
-from conftest import pair
-from hybridrelay import Connection, IncomingConnect, Listener, _native, _run
+from conftest import pair, wait_for_an_end
+from hybridrelay import Connection, IncomingConnect, Listener, _run
 
 
 async def test_messages_keep_their_kind_and_their_boundaries(listener: Listener, cs: str) -> None:
@@ -163,8 +162,7 @@ async def test_what_came_for_a_cancelled_wait_is_for_the_next(listener: Listener
         # Blocking, so that the loop sees nothing of it.
         _run.run(near.send(text))
         # It has come, and the task does not know yet.
-        while _native.under_way():
-            time.sleep(0.001)
+        wait_for_an_end()
         if seen:
             _run.loop_driver()._drain()
         waiting.cancel()
@@ -177,9 +175,8 @@ async def test_what_came_for_a_cancelled_wait_is_for_the_next(listener: Listener
     await asyncio.sleep(0)
     connecting = asyncio.ensure_future(_open(cs))
     await asyncio.sleep(0)
-    # What is under way now is the connect, and the accept until it comes.
-    while _native.under_way() > 1:
-        time.sleep(0.001)
+    # It has come; the connect waits for its answer.
+    wait_for_an_end()
     if seen:
         _run.loop_driver()._drain()
     accepting.cancel()

@@ -9,6 +9,9 @@ import hybridrelay
 import pytest
 from hybridrelay import IncomingRequest, Listener, Sender
 
+#: A response that breaks off has begun to arrive.
+_begun = asyncio.Event()
+
 
 async def handler(incoming: hybridrelay.Incoming) -> None:
     """Answers by path."""
@@ -35,6 +38,8 @@ async def handler(incoming: hybridrelay.Incoming) -> None:
         case "/breaks":
             async with incoming.start_response(200) as writer:
                 await writer.write("a beginning", flush=True)
+                # An abort may overtake what was sent.
+                await _begun.wait()
                 raise ZeroDivisionError
         case "/early":
             await incoming.respond(413, "too much")
@@ -142,6 +147,7 @@ async def test_an_answer_may_come_before_the_body_has(sender: Sender) -> None:
 async def test_a_response_that_breaks_off_is_an_error(sender: Sender) -> None:
     async with sender.stream("GET", "/breaks") as response:
         assert response.status_code == 200
+        _begun.set()
         with pytest.raises(hybridrelay.ConnectionLost):
             async for _ in response.aiter_bytes():
                 pass

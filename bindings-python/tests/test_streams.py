@@ -7,12 +7,11 @@ import gc
 import hashlib
 import ssl
 import subprocess
-import time
 from pathlib import Path
 
 import hybridrelay
 import pytest
-from conftest import pair
+from conftest import pair, wait_for_an_end
 from hybridrelay import Listener
 
 
@@ -134,8 +133,7 @@ async def test_what_a_cancelled_receive_got_comes_first(listener: Listener, cs: 
     await near.send("first ")
     await near.send(b"second ")
     # It has come, and the loop has not seen it.
-    while hybridrelay._native.under_way():
-        time.sleep(0.001)
+    wait_for_an_end()
     receiving.cancel()
     await asyncio.gather(receiving, return_exceptions=True)
     reader, writer = await far.into_streams()

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _tags = itertools.count(1)
 
 #: Of so many results that are there already one lets the others in the loop have their turn.
-_TURNS = 64
+TURNS = 64
 
 
 class LoopDriver:
@@ -35,7 +35,6 @@ class LoopDriver:
         self.queue = _native.Queue()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._watchers: dict[int, Callable[[], None]] = {}
-        self._turns = 0
         loop.add_reader(self.queue.fileno(), self._drain)
 
     def watch(self, wake: Callable[[], None]) -> int:
@@ -46,11 +45,6 @@ class LoopDriver:
 
     def unwatch(self, tag: int) -> None:
         self._watchers.pop(tag, None)
-
-    def may_go_on(self) -> bool:
-        """Whether a result that was there already may be returned without a turn for others."""
-        self._turns = (self._turns + 1) % _TURNS
-        return self._turns != 0
 
     async def wait(self, operation: int, tag: int, limit: float | None) -> Any:
         future = self._waiting[tag] = self.loop.create_future()
@@ -145,6 +139,7 @@ class _Local(threading.local):
 
     driver: BlockingDriver | None = None
     running: bool = False
+    turns: int = 0
     deadline: float | None = None
 
 
@@ -198,12 +193,10 @@ class Pending(Generic[T]):
         else:
             self._driver = loop_driver()
         self._tag = next(_tags)
-        self._operation, self._value = start(self._driver.queue, self._tag, *args)
+        self._operation, _ = start(self._driver.queue, self._tag, *args)
 
     async def wait(self, limit: float | None = None) -> T:
         """What it comes to. Cancelling cancels it."""
-        if self._operation == 0:
-            return self._value  # type: ignore[return-value]
         if isinstance(self._driver, BlockingDriver):
             until = _local.deadline
             if limit is not None:
@@ -213,39 +206,55 @@ class Pending(Generic[T]):
 
     def abandon(self) -> None:
         """Nobody wants to know what it comes to."""
-        if self._operation:
-            self._driver.forget(self._operation, self._tag)
-
-
-async def _turn() -> None:
-    """Lets the others in the loop have their turn, now and then: what ends at once waits for nothing else."""
-    if not _local.running and not loop_driver().may_go_on():
-        await asyncio.sleep(0)
+        self._driver.forget(self._operation, self._tag)
 
 
 async def call(start: Callable[..., tuple[int, T | None]], *args: Any, limit: float | None = None) -> T:
     """Begins an operation and waits for its end."""
-    await _turn()
+    pending: Pending[T] = Pending(start, *args)
     try:
-        return await Pending[T](start, *args).wait(limit)
+        return await pending.wait(limit)
     except _Arrived:
         # What came is dropped, which undoes it: a connection is aborted, a listener closed.
         raise asyncio.CancelledError from None
 
 
+async def turn() -> None:
+    """Lets the others in the loop have their turn: what ends at once waits for nothing else."""
+    if not _local.running:
+        await asyncio.sleep(0)
+
+
+async def quick(start: Callable[..., T | _native.Begun], *args: Any, limit: float | None = None) -> T:
+    """The same for an operation that often ends at once, and then costs little."""
+    _local.turns = (_local.turns + 1) % TURNS
+    if not _local.turns:
+        await turn()
+    begun = start(*args)
+    # What waits is of this very type.
+    return await call(begun.wait, limit=limit) if type(begun) is _native.Begun else begun
+
+
 class Source(Generic[T]):
     """What one native call yields, one after the other. A cancelled wait loses nothing: the next call gets it."""
 
-    def __init__(self, start: Callable[..., tuple[int, T | None]]) -> None:
+    def __init__(self, start: Callable[[], T | _native.Begun]) -> None:
         self._start = start
         self._kept: deque[asyncio.Future[Any]] = deque()
+        self._turns = 0
 
     async def next(self) -> T:
         if self._kept:
             return self._kept.popleft().result()  # type: ignore[no-any-return]
-        await _turn()
+        self._turns = (self._turns + 1) % TURNS
+        if not self._turns:
+            await turn()
+        begun = self._start()
+        if type(begun) is not _native.Begun:
+            return begun
+        pending: Pending[T] = Pending(begun.wait)
         try:
-            return await Pending[T](self._start).wait()
+            return await pending.wait()
         except _Arrived as arrived:
             self._kept.append(arrived.future)
             raise asyncio.CancelledError from None
