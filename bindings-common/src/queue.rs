@@ -42,6 +42,8 @@ struct Shared<V> {
 struct State<V> {
     waiting: VecDeque<Arrival<V>>,
     attended: BTreeMap<OperationId, Attended<V>>,
+    /// How many threads wait in [`Queue::next`]: to notify nobody is a system call all the same.
+    sleepers: usize,
     closed: bool,
     abandoned: bool,
 }
@@ -116,7 +118,8 @@ impl<V> Queue<V> {
             let message = format!("the system gives no descriptors for a queue: {error}");
             Failure::Core(Error::new(ErrorKind::Internal, message).with_source(error))
         })?;
-        let state = State { waiting: VecDeque::new(), attended: BTreeMap::new(), closed: false, abandoned: false };
+        let (waiting, attended) = (VecDeque::new(), BTreeMap::new());
+        let state = State { waiting, attended, sleepers: 0, closed: false, abandoned: false };
         Ok(Self(Arc::new(Shared { state: Mutex::new(state), arrived: Condvar::new(), signal })))
     }
 
@@ -152,17 +155,16 @@ impl<V> Queue<V> {
             if limit.is_some_and(|limit| limit.is_zero()) {
                 return Err(Failure::new(Code::WOULD_BLOCK, "no operation has ended yet"));
             }
-            state = match deadline {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Failure::out_of_time("no operation ended in time"));
+            }
+            state.sleepers += 1;
+            state = match left {
                 None => self.0.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Err(Failure::out_of_time("no operation ended in time"));
-                    }
-                    let waited = self.0.arrived.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => self.0.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
+            state.sleepers -= 1;
         }
     }
 
@@ -234,24 +236,17 @@ impl<V> Queue<V> {
         V: Send + 'static,
     {
         let bell = Arc::new(Bell { queue: Arc::downgrade(&self.0), id, rung: AtomicBool::new(false) });
-        let waker = Waker::from(bell.clone());
+        let (waker, counted) = (Waker::from(bell.clone()), Counted::new());
         let mut state = lock(&self.0.state);
         if state.closed {
+            // Outside of the lock: it may hold the last reference to a connection.
             drop(state);
+            drop(future);
             return;
         }
-        state.attended.insert(
-            id,
-            Attended {
-                tag,
-                future: Some(future),
-                again: false,
-                abandoned: false,
-                bell,
-                waker,
-                _counted: Counted::new(),
-            },
-        );
+        let attended =
+            Attended { tag, future: Some(future), again: false, abandoned: false, bell, waker, _counted: counted };
+        state.attended.insert(id, attended);
         let (state, completion) = self.look(state, id);
         drop(state);
         drop(completion.and_then(|completion| self.push(completion)));
@@ -356,7 +351,9 @@ impl<V> Shared<V> {
         if state.waiting.len() == 1 {
             self.signal.raise();
         }
-        self.arrived.notify_one();
+        if state.sleepers > 0 {
+            self.arrived.notify_one();
+        }
         None
     }
 }

@@ -62,7 +62,8 @@ async def _converse(
         "raw_path": asked.raw,
         "query_string": (incoming.query or "").encode(),
         "root_path": asked.mount,
-        "headers": [(name.lower(), value) for name, value in incoming.headers.raw],
+        # Names come in lower case.
+        "headers": list(incoming.headers.raw),
         "client": incoming.remote_addr,
         "server": (where.host, where.port),
         "state": state.copy(),
@@ -78,9 +79,10 @@ async def _converse(
         }
         remembered = conversations.open(talk)
     else:
-        talk = Exchange(incoming)
-        scope |= {"type": "http", "method": incoming.method, "extensions": {}}
-        remembered = contextlib.closing(talk)
+        talk = remembered = Exchange(incoming)
+        scope["type"] = "http"
+        scope["method"] = incoming.method
+        scope["extensions"] = {}
     try:
         with remembered:
             if spool and isinstance(talk, Exchange) and "content-length" not in incoming.headers:

@@ -15,6 +15,8 @@ from ._logging import logger
 class Exchange:
     """One request and its answer. Bodies are read and written piece by piece, at the pace of the slower side."""
 
+    __slots__ = ("_complete", "_head", "_lost", "_read_all", "_request", "_spooled", "_writer")
+
     def __init__(self, request: IncomingRequest) -> None:
         self._request = request
         self._read_all = False
@@ -64,8 +66,10 @@ class Exchange:
             return await self._request._chunk()
         return await asyncio.to_thread(self._spooled.read, HELD) or None
 
-    def close(self) -> None:
-        """Nothing is asked any more."""
+    def __enter__(self) -> Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._spooled is not None:
             self._spooled.close()
 

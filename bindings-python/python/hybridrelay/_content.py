@@ -10,10 +10,12 @@ from . import _native
 from ._errors import ErrorKind, RelayError, Timeout, make
 from ._run import Source, is_blocking, quick
 
+_WHOLE = (str, bytes, bytearray, memoryview)
+
 
 def is_stream(content: Any) -> bool:
     """Whether it is chunks, and not a whole."""
-    if isinstance(content, str | bytes | bytearray | memoryview):
+    if isinstance(content, _WHOLE):
         return False
     if isinstance(content, AsyncIterable):
         return True

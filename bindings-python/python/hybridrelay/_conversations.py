@@ -46,7 +46,7 @@ async def serve(
             if incoming is None:
                 break
             talk = _refuse(incoming) if conversations.are_ending else begin(incoming)
-            conversations.begin(_taking(turns, talk))
+            conversations.begin(talk if turns is None else _taking(turns, talk))
     except Exception:
         # Answers that go by a connection of their own do not need the listener any more.
         await conversations.end()
@@ -57,12 +57,11 @@ async def serve(
     await conversations.end()
 
 
-async def _taking(turns: asyncio.Semaphore | None, talk: Coroutine[Any, Any, None]) -> None:
+async def _taking(turns: asyncio.Semaphore, talk: Coroutine[Any, Any, None]) -> None:
     try:
         await talk
     finally:
-        if turns is not None:
-            turns.release()
+        turns.release()
 
 
 class Conversations:

@@ -46,7 +46,7 @@ class EventOrigin:
     @functools.cached_property
     def headers(self) -> Headers:
         """The header fields of the publisher's handshake, or of the request."""
-        return Headers(self._facts[2])
+        return Headers._received(self._facts[2])
 
     @property
     def remote_addr(self) -> tuple[str, int] | None:

@@ -25,6 +25,13 @@ class Headers(Mapping[str, str]):
     def __init__(self, fields: HeaderTypes | None = None) -> None:
         self.raw = tuple(encode(fields))
 
+    @classmethod
+    def _received(cls, fields: list[tuple[bytes, bytes]]) -> Headers:
+        """Those that the native half hands over."""
+        headers = cls.__new__(cls)
+        headers.raw = tuple(fields)
+        return headers
+
     def __getitem__(self, name: str) -> str:
         values = self.get_list(name)
         if not values:
@@ -82,6 +89,8 @@ def decode(fields: HeaderTypes | None) -> list[tuple[str, str]]:
 
 
 def _bytes(text: str | bytes) -> bytes:
+    if type(text) is bytes:
+        return text
     if isinstance(text, str):
         return text.encode("latin-1") if text.isascii() else _latin(text)
     return bytes(text)

@@ -54,7 +54,7 @@ class IncomingConnect:
         self.path = path
         self.query = query
         self.mount = mount
-        self.headers = Headers(headers)
+        self.headers = Headers._received(headers)
         self.subprotocols = tuple(subprotocols)
         self.remote_addr = remote
         self.tracking_id = tracking_id
@@ -126,7 +126,7 @@ class IncomingRequest:
         self.path = path
         self.query = query
         self.mount = mount
-        self.headers = Headers(headers)
+        self.headers = Headers._received(headers)
         self.remote_addr = remote
         self.tracking_id = tracking_id
         self._body: Chunks | None = None

@@ -46,7 +46,7 @@ class Response:
     ) -> None:
         self.status_code = status_code
         self.reason_phrase = reason_phrase
-        self.headers = Headers(headers)
+        self.headers = Headers._received(headers)
         self._body: Chunks | None = Chunks(body)
         self._limit = limit
         self._content: bytes | None = None

@@ -12,7 +12,6 @@ import os
 import select
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -195,14 +194,17 @@ class Pending(Generic[T]):
         self._tag = next(_tags)
         self._operation, _ = start(self._driver.queue, self._tag, *args)
 
-    async def wait(self, limit: float | None = None) -> T:
+    def wait(self, limit: float | None = None) -> Coroutine[Any, Any, T]:
         """What it comes to. Cancelling cancels it."""
-        if isinstance(self._driver, BlockingDriver):
-            until = _local.deadline
-            if limit is not None:
-                until = min(time.monotonic() + limit, until) if until is not None else time.monotonic() + limit
-            return self._driver.wait(self._operation, self._tag, until)  # type: ignore[no-any-return]
-        return await self._driver.wait(self._operation, self._tag, limit)  # type: ignore[no-any-return]
+        if isinstance(self._driver, LoopDriver):
+            return self._driver.wait(self._operation, self._tag, limit)
+        return self._block(self._driver, limit)
+
+    async def _block(self, driver: BlockingDriver, limit: float | None) -> T:
+        until = _local.deadline
+        if limit is not None:
+            until = min(time.monotonic() + limit, until) if until is not None else time.monotonic() + limit
+        return driver.wait(self._operation, self._tag, until)  # type: ignore[no-any-return]
 
     def abandon(self) -> None:
         """Nobody wants to know what it comes to."""
@@ -240,12 +242,13 @@ class Source(Generic[T]):
 
     def __init__(self, start: Callable[[], T | _native.Begun]) -> None:
         self._start = start
-        self._kept: deque[asyncio.Future[Any]] = deque()
+        #: What came for waits that were cancelled. Nearly always empty, and of many sources, so it is no deque.
+        self._kept: list[asyncio.Future[Any]] = []
         self._turns = 0
 
     async def next(self) -> T:
         if self._kept:
-            return self._kept.popleft().result()  # type: ignore[no-any-return]
+            return self._kept.pop(0).result()  # type: ignore[no-any-return]
         self._turns = (self._turns + 1) % TURNS
         if not self._turns:
             await turn()
