@@ -1,13 +1,13 @@
 //! Sequences of which nothing is lost: what was taken for a program that does not take it over goes back.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::{MutexGuard, Notify};
 
 use crate::errors::Result;
@@ -82,6 +82,16 @@ impl<T> Returns<T> {
         }
     }
 
+    /// The same for what has no end, and whose failures are values that must not be lost either.
+    pub async fn next_of(&self, more: impl Future<Output = T>) -> Taken<T> {
+        let more = pin!(more);
+        let turn = self.turn().await;
+        match self.first_or(&turn, more).await {
+            Came::Back(taken) => taken,
+            Came::More(value) => self.number(value),
+        }
+    }
+
     /// Waits for a turn.
     pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
         // Mostly there is nobody to wait for, and to ask is cheaper than to wait. Whoever waits already comes first all the same.
@@ -103,7 +113,7 @@ impl<T> Returns<T> {
                 return Came::Back(taken);
             }
             // Mostly it is there, and nobody need be told what goes back meanwhile.
-            if let Poll::Ready(more) = poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
+            if let Some(more) = more.as_mut().now_or_never() {
                 return Came::More(more);
             }
             tokio::select! {
@@ -206,8 +216,6 @@ impl<T> Shared<T> {
 mod tests {
     use std::future::{pending, ready};
 
-    use futures_util::FutureExt;
-
     use super::*;
 
     fn next<T>(returns: &Returns<T>, more: T) -> Taken<T> {
@@ -226,6 +234,15 @@ mod tests {
         assert_eq!([next(&returns, 4).keep(), next(&returns, 4).keep(), next(&returns, 4).keep()], [1, 3, 4]);
         let end = returns.next(ready(Ok(None))).now_or_never().expect("it is there");
         assert!(end.expect("no failure").is_none());
+    }
+
+    #[test]
+    fn a_failure_is_a_value_that_goes_back_as_well() {
+        let returns = Returns::default();
+        let next = |more| returns.next_of(ready(more)).now_or_never().expect("it is there");
+        let (one, failed) = (next(Ok(1)), next(Err("broken")));
+        drop((failed, one));
+        assert_eq!([next(Ok(2)).keep(), next(Ok(2)).keep(), next(Ok(2)).keep()], [Ok(1), Err("broken"), Ok(2)]);
     }
 
     #[test]

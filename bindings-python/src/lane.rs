@@ -1,11 +1,11 @@
 //! Sequences of which nothing is lost when a wait is cancelled.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::returns::Returns;
 use pyo3::prelude::*;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -15,18 +15,18 @@ use crate::queue::{Quick, Rest, begin_with};
 /// Hands out what an object yields, one after the other and in order. What has come and was not taken by the program goes to whoever asks
 /// next.
 pub(crate) struct Lane<T> {
-    left: Arc<Mutex<VecDeque<Result<T>>>>,
+    came: Arc<Returns<Result<T>>>,
     rest: Rest,
 }
 
 impl<T: Send + 'static> Lane<T> {
     pub(crate) fn new() -> Self {
-        Self { left: Arc::default(), rest: Rest::Attended }
+        Self { came: Arc::default(), rest: Rest::Attended }
     }
 
     /// For an object that skips what nobody looks at in time.
     pub(crate) fn of_what_passes() -> Self {
-        Self { left: Arc::default(), rest: Rest::Task }
+        Self { came: Arc::default(), rest: Rest::Task }
     }
 
     /// Begins an operation for what comes next: what was left, else what `future` yields.
@@ -36,26 +36,14 @@ impl<T: Send + 'static> Lane<T> {
         future: impl Future<Output = Result<T>> + Send + 'static,
         convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
     ) -> Quick<'py> {
-        let lane = self.left.clone();
-        let next = async move {
-            let mut lane = lane.lock_owned().await;
-            let next = match lane.pop_front() {
-                Some(left) => left,
-                None => future.await,
-            };
-            Ok(Next { value: Some(next), lane })
-        };
-        begin_with(py, self.rest, next, |py, mut next| {
-            let value = next.value.take().expect("it is looked at once");
-            drop(next);
-            convert(py, raised(py, value)?)
-        })
+        let came = self.came.clone();
+        let next = async move { Ok(came.next_of(future).await) };
+        begin_with(py, self.rest, next, |py, next| convert(py, raised(py, next.keep())?))
     }
 
     /// Takes what was left, for whoever goes on in another way.
     pub(crate) fn left(&self) -> Vec<T> {
-        let lane = self.left.try_lock().ok();
-        lane.into_iter().flat_map(|mut lane| lane.drain(..).flatten().collect::<Vec<_>>()).collect()
+        self.came.left().into_iter().flatten().collect()
     }
 }
 
@@ -84,19 +72,5 @@ impl<S: Send + 'static, T: Send + 'static> Follower<S, T> {
     ) -> Quick<'py> {
         let source = own(py, &self.source)?;
         self.seen.next(py, async move { step(source.lock_owned().await).await }, convert)
-    }
-}
-
-/// Goes back when it is dropped untaken. Until then nobody gets what comes behind it.
-struct Next<T> {
-    value: Option<Result<T>>,
-    lane: OwnedMutexGuard<VecDeque<Result<T>>>,
-}
-
-impl<T> Drop for Next<T> {
-    fn drop(&mut self) {
-        if let Some(value) = self.value.take() {
-            self.lane.push_front(value);
-        }
     }
 }
