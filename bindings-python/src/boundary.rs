@@ -36,6 +36,11 @@ pub(crate) fn own<T: Clone>(py: Python<'_>, object: &Owned<T>) -> PyResult<T> {
     raised(py, object.get().cloned())
 }
 
+/// Asks what an object of Python's stands for.
+pub(crate) fn ask<T, R>(py: Python<'_>, object: &Owned<T>, ask: impl FnOnce(&T) -> R) -> PyResult<R> {
+    call(py, || object.get().map(ask))
+}
+
 /// The exception for a failure: made in Python, where its classes are declared.
 pub(crate) fn exception(py: Python<'_>, failure: &Failure) -> PyErr {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -6,9 +6,9 @@ use hybridrelay_bindings_common::pump::Limits;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::boundary::{call, message, message_out, own};
+use crate::boundary::{ask, call, message, message_out, own};
 use crate::lane::Lane;
-use crate::queue::{Queue, Quick, begin, none};
+use crate::queue::{Queue, Started, begin, none};
 use crate::stream::Stream;
 
 /// A connection.
@@ -22,17 +22,13 @@ impl Connection {
     pub(crate) fn new(connection: core::Connection) -> Self {
         Self { connection: Owned::new(connection), received: Lane::new() }
     }
-
-    fn get(&self, py: Python<'_>) -> PyResult<core::Connection> {
-        own(py, &self.connection)
-    }
 }
 
 #[pymethods]
 impl Connection {
     /// The next message; `None` at the peer's end.
-    fn receive<'py>(&self, py: Python<'py>) -> Quick<'py> {
-        let connection = self.get(py)?;
+    fn receive<'py>(&self, py: Python<'py>) -> Started<'py> {
+        let connection = own(py, &self.connection)?;
         let receiving = async move { Ok(connection.receive().await?) };
         self.received.next(py, receiving, |py, received| match received {
             Some(received) => Ok(message_out(py, &received)),
@@ -41,26 +37,26 @@ impl Connection {
     }
 
     /// Sends a message.
-    fn send<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Quick<'py> {
-        let (connection, data) = (self.get(py)?, message(data)?);
+    fn send<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Started<'py> {
+        let (connection, data) = (own(py, &self.connection)?, message(data)?);
         begin(py, async move { Ok(connection.send(data).await?) }, none)
     }
 
     /// Waits until everything was handed to the operating system.
-    fn flush<'py>(&self, py: Python<'py>) -> Quick<'py> {
-        let connection = self.get(py)?;
+    fn flush<'py>(&self, py: Python<'py>) -> Started<'py> {
+        let connection = own(py, &self.connection)?;
         begin(py, async move { Ok(connection.flush().await?) }, none)
     }
 
     /// Ends our direction.
-    fn shutdown<'py>(&self, py: Python<'py>) -> Quick<'py> {
-        let connection = self.get(py)?;
+    fn shutdown<'py>(&self, py: Python<'py>) -> Started<'py> {
+        let connection = own(py, &self.connection)?;
         begin(py, async move { Ok(connection.shutdown().await?) }, none)
     }
 
     /// Closes both directions in good order.
-    fn close<'py>(&self, py: Python<'py>, code: Option<u16>, reason: String) -> Quick<'py> {
-        let connection = self.get(py)?;
+    fn close<'py>(&self, py: Python<'py>, code: Option<u16>, reason: String) -> Started<'py> {
+        let connection = own(py, &self.connection)?;
         let closing = async move {
             match code {
                 Some(code) => connection.close_with(code, &reason).await?,
@@ -73,26 +69,23 @@ impl Connection {
 
     /// Ends both directions at once.
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, || {
-            self.connection.get()?.abort();
-            Ok(())
-        })
+        ask(py, &self.connection, core::Connection::abort)
     }
 
     /// Whether the peer has closed, and with which code and reason.
     fn peer_close(&self, py: Python<'_>) -> PyResult<(bool, Option<(u16, String)>)> {
-        let close = self.get(py)?.peer_close();
+        let close = own(py, &self.connection)?.peer_close();
         Ok((close.is_some(), close.flatten().map(|frame| (frame.code, frame.reason))))
     }
 
     /// The sub-protocol.
     fn subprotocol(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        Ok(self.get(py)?.subprotocol().map(str::to_owned))
+        Ok(own(py, &self.connection)?.subprotocol().map(str::to_owned))
     }
 
     /// The tracking id.
     fn tracking_id(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(self.get(py)?.tracking_id().to_owned())
+        Ok(own(py, &self.connection)?.tracking_id().to_owned())
     }
 
     /// Turns it into bytes, once: the stream, and messages that were received for a wait that was cancelled. The queue gets `tag` whenever
@@ -103,7 +96,7 @@ impl Connection {
         queue: &Queue,
         tag: u64,
     ) -> PyResult<(Stream, Vec<Bound<'py, PyBytes>>)> {
-        let connection = self.get(py)?;
+        let connection = own(py, &self.connection)?;
         let stream =
             call(py, || Stream::start(connection.into_stream()?, Limits::default(), queue.get()?.clone(), tag))?;
         let left = self.received.left().into_iter().flatten();

@@ -8,7 +8,7 @@ use pyo3::types::PyBytes;
 
 use crate::boundary::{address_out, headers_out, message, message_out, own};
 use crate::lane::Lane;
-use crate::queue::{Queue, Quick, Started, begin, none};
+use crate::queue::{Started, begin, none, task};
 
 /// What a listener hears.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -26,7 +26,7 @@ impl Events {
 #[pymethods]
 impl Events {
     /// The next event: kind, origin, payload, method, how many were missed. `None` after the listener's close.
-    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
         let events = own(py, &self.events)?;
         self.heard.next(py, async move { Ok(events.next().await?) }, |py, event| {
             let Some(event) = event else { return none(py, ()) };
@@ -74,25 +74,25 @@ impl Publisher {
 #[pymethods]
 impl Publisher {
     /// Publishes an event.
-    fn publish<'py>(&self, py: Python<'py>, event: &Bound<'py, PyAny>) -> Quick<'py> {
+    fn publish<'py>(&self, py: Python<'py>, event: &Bound<'py, PyAny>) -> Started<'py> {
         let (publisher, event) = (own(py, &self.0)?, message(event)?);
         begin(py, async move { Ok(publisher.publish(event).await?) }, none)
     }
 
     /// Waits until everything was handed to the operating system.
-    fn flush<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn flush<'py>(&self, py: Python<'py>) -> Started<'py> {
         let publisher = own(py, &self.0)?;
         begin(py, async move { Ok(publisher.flush().await?) }, none)
     }
 
     /// Ends it behind everything published.
-    fn close<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn close<'py>(&self, py: Python<'py>) -> Started<'py> {
         let publisher = own(py, &self.0)?;
-        queue.submit(py, tag, async move { Ok(publisher.close().await?) }, none)
+        task(py, async move { Ok(publisher.close().await?) }, none)
     }
 
     /// Waits until the other side has ended it; raises why.
-    fn ended<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn ended<'py>(&self, py: Python<'py>) -> Started<'py> {
         let publisher = own(py, &self.0)?;
         begin(py, async move { Err(Failure::Core(publisher.ended().await)) }, none)
     }

@@ -15,9 +15,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
-use crate::boundary::{call, own, payload};
+use crate::boundary::{ask, call, own, payload};
 use crate::lane::Follower;
-use crate::queue::{Quick, begin, none};
+use crate::queue::{Started, begin, none};
 
 /// Header fields as Python hands them over.
 pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
@@ -35,7 +35,7 @@ impl Body {
 #[pymethods]
 impl Body {
     /// The next chunk; `None` at the end.
-    fn chunk<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn chunk<'py>(&self, py: Python<'py>) -> Started<'py> {
         let next = async |mut body: OwnedMutexGuard<core::Body>| Ok(body.chunk().await?);
         self.0.next(py, next, |py, chunk| match chunk {
             Some(chunk) => Ok(PyBytes::new(py, &chunk).into_any()),
@@ -68,7 +68,7 @@ impl Responder {
         reason: Option<String>,
         headers: Fields,
         body: &Bound<'py, PyAny>,
-    ) -> Quick<'py> {
+    ) -> Started<'py> {
         let body = payload(body)?;
         let (head, responder) =
             call(py, || Ok((http_head::response(status, reason, header_map(&headers)?)?, self.responder.take()?)))?;
@@ -85,7 +85,7 @@ impl Responder {
     }
 
     /// Waits until the sender has gone, or the answer is complete.
-    fn cancelled<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn cancelled<'py>(&self, py: Python<'py>) -> Started<'py> {
         let cancellation = own(py, &self.cancellation)?;
         let cancelled = async move {
             cancellation.cancelled().await;
@@ -96,7 +96,7 @@ impl Responder {
 
     /// Whether the sender has gone.
     fn is_cancelled(&self, py: Python<'_>) -> PyResult<bool> {
-        call(py, || Ok(self.cancellation.get()?.is_cancelled()))
+        ask(py, &self.cancellation, core::Cancellation::is_cancelled)
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct ResponseWriter(Owned<Arc<Mutex<Option<core::ResponseWriter>>>>
 #[pymethods]
 impl ResponseWriter {
     /// Writes a piece; with `flush` it leaves at once.
-    fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>, flush: bool) -> Quick<'py> {
+    fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>, flush: bool) -> Started<'py> {
         let (writer, data) = (own(py, &self.0)?, payload(data)?);
         let writing = async move {
             let mut writer = writer.lock().await;
@@ -122,7 +122,7 @@ impl ResponseWriter {
     }
 
     /// Ends the response.
-    fn finish<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn finish<'py>(&self, py: Python<'py>) -> Started<'py> {
         let writer = own(py, &self.0)?;
         let finishing = async move {
             let writer = writer.lock().await.take().ok_or_else(finished)?;
@@ -132,7 +132,7 @@ impl ResponseWriter {
     }
 
     /// Breaks the response off.
-    fn abort<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn abort<'py>(&self, py: Python<'py>) -> Started<'py> {
         let writer = own(py, &self.0)?;
         let aborting = async move {
             drop(writer.lock().await.take());
@@ -179,9 +179,9 @@ impl BodyWriter {
     }
 
     /// Writes a piece, when the one before was taken. `False`: nobody wants more.
-    fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Quick<'py> {
+    fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Started<'py> {
         let data = payload(data)?;
-        let sender = call(py, || Ok(lock(self.sender.get()?).clone()))?;
+        let sender = ask(py, &self.sender, |sender| lock(sender).clone())?;
         let writing = async move {
             Ok(match sender {
                 Some(sender) => sender.send(data).await.is_ok(),
@@ -193,11 +193,8 @@ impl BodyWriter {
 
     /// Ends the body, in good order or broken off.
     fn end(&self, py: Python<'_>, finished: bool) -> PyResult<()> {
-        call(py, || {
-            self.finished.fetch_or(finished, Ordering::AcqRel);
-            lock(self.sender.get()?).take();
-            Ok(())
-        })
+        self.finished.fetch_or(finished, Ordering::AcqRel);
+        ask(py, &self.sender, |sender| drop(lock(sender).take()))
     }
 }
 

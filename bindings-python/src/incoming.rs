@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::boundary::{address_out, call, headers_out, raised};
 use crate::connection::Connection;
 use crate::http::{Body, Responder};
-use crate::queue::{Queue, Started, none, object};
+use crate::queue::{Started, none, object, task};
 
 /// A sender that wants a connection. Dropped unanswered it is refused.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -38,20 +38,20 @@ impl IncomingConnect {
     }
 
     /// Accepts, by the first sub-protocol that fits if none is chosen.
-    fn accept<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, subprotocol: Option<String>) -> Started<'py> {
+    fn accept<'py>(&self, py: Python<'py>, subprotocol: Option<String>) -> Started<'py> {
         let connect = call(py, || self.0.take())?;
         let accepting = async move {
             let accepting = connect.accept();
             let accepting = if subprotocol.is_some() { accepting.subprotocol(subprotocol) } else { accepting };
             Ok(accepting.await?)
         };
-        queue.submit(py, tag, accepting, |py, connection| object(py, Connection::new(connection)))
+        task(py, accepting, |py, connection| object(py, Connection::new(connection)))
     }
 
     /// Rejects with a status and a reason.
-    fn reject<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, status: u16, reason: String) -> Started<'py> {
+    fn reject<'py>(&self, py: Python<'py>, status: u16, reason: String) -> Started<'py> {
         let connect = call(py, || self.0.take())?;
-        queue.submit(py, tag, async move { Ok(connect.reject(status, &reason).await?) }, none)
+        task(py, async move { Ok(connect.reject(status, &reason).await?) }, none)
     }
 }
 

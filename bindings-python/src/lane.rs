@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::boundary::{own, raised};
-use crate::queue::{Quick, Rest, begin_with};
+use crate::queue::{Rest, Started, begin_with};
 
 /// Hands out what an object yields, one after the other and in order. What has come and was not taken by the program goes to whoever asks
 /// next.
@@ -35,7 +35,7 @@ impl<T: Send + 'static> Lane<T> {
         py: Python<'py>,
         future: impl Future<Output = Result<T>> + Send + 'static,
         convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-    ) -> Quick<'py> {
+    ) -> Started<'py> {
         let came = self.came.clone();
         let next = async move { Ok(came.next_of(future).await) };
         begin_with(py, self.rest, next, |py, next| convert(py, raised(py, next.keep())?))
@@ -69,7 +69,7 @@ impl<S: Send + 'static, T: Send + 'static> Follower<S, T> {
         py: Python<'py>,
         step: impl FnOnce(OwnedMutexGuard<S>) -> F + Send + 'static,
         convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-    ) -> Quick<'py> {
+    ) -> Started<'py> {
         let source = own(py, &self.source)?;
         self.seen.next(py, async move { step(source.lock_owned().await).await }, convert)
     }

@@ -10,8 +10,7 @@
 //! - No thread of Python waits in here: it waits for a descriptor, so signals, exits and other threads find it where they expect it.
 //! - No Python object is held by a future, so none is dropped by a thread of the runtime.
 //!
-//! Calls that end later take a queue and a tag, and return the number of the operation with `None`; or 0 with their value if they ended at
-//! once.
+//! Calls that end later return their value if they ended at once, else a [`Begun`](queue::Begun), which a queue and a tag are given to.
 
 #![allow(clippy::too_many_arguments)] // Each is one of a call in Python.
 

@@ -7,12 +7,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::boundary::{call, exception, own, time_out};
+use crate::boundary::{ask, exception, own, time_out};
 use crate::events::Events;
 use crate::incoming::{IncomingConnect, IncomingRequest};
 use crate::lane::{Follower, Lane};
 use crate::options;
-use crate::queue::{Queue, Quick, Started, begin, none, object};
+use crate::queue::{Started, begin, none, object, task};
 
 /// A listener that is or was online.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -25,22 +25,14 @@ pub(crate) struct Listener {
 impl Listener {
     /// Gets online.
     #[staticmethod]
-    fn open<'py>(
-        py: Python<'py>,
-        queue: &Queue,
-        tag: u64,
-        target: Option<&str>,
-        options: &Bound<'py, PyDict>,
-    ) -> Started<'py> {
+    fn open<'py>(py: Python<'py>, target: Option<&str>, options: &Bound<'py, PyDict>) -> Started<'py> {
         let builder = options::listener(core::Listener::builder(options::target(target)), options)?;
         let opening = async move { Ok(builder.open().await?) };
-        queue.submit(py, tag, opening, |py, listener| {
-            object(py, Self { listener: Owned::new(listener), accepted: Lane::new() })
-        })
+        task(py, opening, |py, listener| object(py, Self { listener: Owned::new(listener), accepted: Lane::new() }))
     }
 
     /// The next sender that waits; `None` after the close.
-    fn accept<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn accept<'py>(&self, py: Python<'py>) -> Started<'py> {
         let listener = own(py, &self.listener)?;
         let accepting = async move { Ok(listener.accept().await?) };
         self.accepted.next(py, accepting, |py, incoming| match incoming {
@@ -53,7 +45,7 @@ impl Listener {
     }
 
     /// Goes offline.
-    fn close<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn close<'py>(&self, py: Python<'py>) -> Started<'py> {
         let listener = own(py, &self.listener)?;
         let closing = async move {
             listener.close().await;
@@ -85,15 +77,13 @@ impl Listener {
 
     /// Takes everything that comes as events.
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
-        call(py, || Ok(Events::new(self.listener.get()?.events())))
+        ask(py, &self.listener, |listener| Events::new(listener.events()))
     }
 
     /// Forwards everything that comes, until the close.
     fn forward<'py>(
         &self,
         py: Python<'py>,
-        queue: &Queue,
-        tag: u64,
         target: &str,
         strip: bool,
         rewrite: bool,
@@ -105,7 +95,7 @@ impl Listener {
         let forwarder = own(py, &self.listener)?.forward(target).strip(strip).rewrite(rewrite);
         let forwarder = forwarder.forwarded_headers(forwarded_headers).insecure_skip_verify(insecure_skip_verify);
         let forwarder = extra_ca_pem.into_iter().fold(forwarder, |forwarder, pem| forwarder.extra_ca_pem(pem));
-        queue.submit(py, tag, async move { Ok(forwarder.await?) }, none)
+        task(py, async move { Ok(forwarder.await?) }, none)
     }
 }
 
@@ -116,7 +106,7 @@ pub(crate) struct StatusWatcher(Follower<core::StatusWatcher, Option<Status>>);
 #[pymethods]
 impl StatusWatcher {
     /// The next status that this watcher has not seen; `None` behind the end.
-    fn changed<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn changed<'py>(&self, py: Python<'py>) -> Started<'py> {
         let changed = async |mut watcher: OwnedMutexGuard<core::StatusWatcher>| Ok(watcher.changed().await);
         self.0.next(py, changed, |py, status| match status {
             Some(status) => status_out(py, status),

@@ -11,16 +11,16 @@ use hybridrelay_relay::{Attempt, ConnectionId, Discoverable, Distribution, Event
 use pyo3::prelude::*;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::boundary::{call, duration, time_out};
+use crate::boundary::{call, duration, raised, time_out};
 use crate::lane::Follower;
-use crate::queue::{Queue, Quick, Started, none, object};
+use crate::queue::{Started, none, object, task};
 
 /// A relayed connection: id, hybrid connection, tracking id, bytes from the sender, bytes from the listener, whether it is held up.
 type Relayed = (u64, String, String, u64, u64, bool);
 
 /// A relay on loopback.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct LocalRelay(Owned<Arc<Mutex<Option<Relay>>>>);
+pub(crate) struct LocalRelay(Owned<Mutex<Option<Relay>>>);
 
 impl LocalRelay {
     /// The environment with its clock.
@@ -48,19 +48,11 @@ impl LocalRelay {
 impl LocalRelay {
     /// Starts a relay.
     #[staticmethod]
-    fn start<'py>(
-        py: Python<'py>,
-        queue: &Queue,
-        tag: u64,
-        tls: bool,
-        port: u16,
-        key: Option<String>,
-        anonymous: bool,
-    ) -> Started<'py> {
+    fn start<'py>(py: Python<'py>, tls: bool, port: u16, key: Option<String>, anonymous: bool) -> Started<'py> {
         let builder = Relay::builder().tls(tls).port(port).anonymous(anonymous);
         let builder = key.into_iter().fold(builder, |builder, key| builder.key(key));
-        queue.submit(py, tag, async move { Ok(builder.start().await?) }, |py, relay| {
-            object(py, Self(Owned::new(Arc::new(Mutex::new(Some(relay))))))
+        task(py, async move { Ok(builder.start().await?) }, |py, relay| {
+            object(py, Self(Owned::new(Mutex::new(Some(relay)))))
         })
     }
 
@@ -120,10 +112,8 @@ impl LocalRelay {
 
     /// Moves its clocks on.
     fn advance(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
-        self.attempt(py, |relay| {
-            relay.advance(duration("seconds", seconds)?);
-            Ok(())
-        })
+        let passed = raised(py, duration("seconds", seconds))?;
+        self.with(py, |relay| relay.advance(passed))
     }
 
     /// Refuses who comes next.
@@ -178,7 +168,7 @@ impl LocalRelay {
     }
 
     /// Stops it: connections have `drain` seconds to end.
-    fn stop<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, drain: f64) -> Started<'py> {
+    fn stop<'py>(&self, py: Python<'py>, drain: f64) -> Started<'py> {
         let (relay, drain) = call(py, || Ok((self.lock()?.take(), duration("drain", drain)?)))?;
         let stopping = async move {
             if let Some(relay) = relay {
@@ -186,7 +176,7 @@ impl LocalRelay {
             }
             Ok(())
         };
-        queue.submit(py, tag, stopping, none)
+        task(py, stopping, none)
     }
 }
 
@@ -198,7 +188,7 @@ pub(crate) struct RelayEvents(Follower<Events, (Option<Arc<Event>>, u64)>);
 impl RelayEvents {
     /// What happens next: operation, hybrid connection, tracking id, peer, reason, status, when, how many were missed
     /// so far. `None` once the relay has ended.
-    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
         let next = async |mut events: OwnedMutexGuard<Events>| {
             let event = events.next().await;
             Ok((event, events.missed()))

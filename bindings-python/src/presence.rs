@@ -7,10 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::boundary::{address_out, call, exception, own, time_out};
+use crate::boundary::{address_out, ask, call, exception, own, time_out};
 use crate::lane::Follower;
 use crate::options;
-use crate::queue::{Queue, Quick, Started};
+use crate::queue::{Started, task};
 
 /// A dictionary.
 macro_rules! dict {
@@ -34,7 +34,7 @@ impl PresenceEvents {
 #[pymethods]
 impl PresenceEvents {
     /// What happens next, as a dictionary.
-    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
         let next = async |mut events: OwnedMutexGuard<core::PresenceEvents>| {
             let event = events.next().await?;
             Ok((event, events.current().clone()))
@@ -75,14 +75,14 @@ impl Namespace {
     }
 
     /// The endpoints that are online, as dictionaries.
-    fn endpoints<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn endpoints<'py>(&self, py: Python<'py>) -> Started<'py> {
         let namespace = own(py, &self.0)?;
-        queue.submit(py, tag, async move { Ok(namespace.endpoints().await?) }, endpoints_out)
+        task(py, async move { Ok(namespace.endpoints().await?) }, endpoints_out)
     }
 
     /// Follows them.
     fn watch(&self, py: Python<'_>) -> PyResult<EndpointEvents> {
-        call(py, || Ok(EndpointEvents(Follower::new(self.0.get()?.watch()))))
+        ask(py, &self.0, |namespace| EndpointEvents(Follower::new(namespace.watch())))
     }
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct EndpointEvents(Follower<core::EndpointEvents, EndpointEvent>);
 #[pymethods]
 impl EndpointEvents {
     /// What happens next, as a dictionary.
-    fn next<'py>(&self, py: Python<'py>) -> Quick<'py> {
+    fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
         let next = async |mut events: OwnedMutexGuard<core::EndpointEvents>| Ok(events.next().await?);
         self.0.next(py, next, |py, event| {
             let out = match event {

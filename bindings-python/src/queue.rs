@@ -13,16 +13,13 @@ use hybridrelay_bindings_common::queue;
 use pyo3::PyClass;
 use pyo3::prelude::*;
 
-use crate::boundary::{call, exception, raised};
+use crate::boundary::{ask, call, exception, raised};
 
 /// What an operation came to, as something that becomes a Python object where the queue is looked at.
 pub(crate) type Value = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyAny>> + Send>;
 
-/// The number of an operation that is under way, and nothing yet.
-pub(crate) type Started<'py> = PyResult<(u64, Option<Bound<'py, PyAny>>)>;
-
 /// The value of what has ended with the first look, or a [`Begun`].
-pub(crate) type Quick<'py> = PyResult<Bound<'py, PyAny>>;
+pub(crate) type Started<'py> = PyResult<Bound<'py, PyAny>>;
 
 /// The end of an operation: its tag, and its value or an exception.
 type End<'py> = (u64, Option<Bound<'py, PyAny>>, Option<PyErr>);
@@ -40,15 +37,12 @@ impl Queue {
 
     /// The descriptor that is readable while something waits.
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
-        call(py, || Ok(self.0.get()?.descriptor().as_raw_fd()))
+        ask(py, &self.0, |queue| queue.descriptor().as_raw_fd())
     }
 
     /// Cancels an operation of whose end nobody wants to hear.
     fn abandon(&self, py: Python<'_>, operation: u64) -> PyResult<()> {
-        call(py, || {
-            operation::abandon(self.0.get()?, OperationId(operation));
-            Ok(())
-        })
+        ask(py, &self.0, |queue| operation::abandon(queue, OperationId(operation)))
     }
 
     /// Everything that has ended: tag, value, exception. Never waits.
@@ -73,19 +67,6 @@ impl Queue {
     pub(crate) fn get(&self) -> Result<&queue::Queue<Value>> {
         self.0.get()
     }
-
-    /// Begins an operation; `convert` makes its value a Python object.
-    pub(crate) fn submit<'py, T: Send + 'static>(
-        &self,
-        py: Python<'py>,
-        tag: u64,
-        future: impl Future<Output = Result<T>> + Send + 'static,
-        convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-    ) -> Started<'py> {
-        let future = async move { future.await.map(|value| value_of(value, convert)) };
-        let operation = call(py, || operation::submit(self.get()?, tag, future))?;
-        Ok((operation.0, None))
-    }
 }
 
 /// Where that goes on which has not ended with the first look.
@@ -102,7 +83,7 @@ pub(crate) fn begin<'py, T: Send + 'static>(
     py: Python<'py>,
     future: impl Future<Output = Result<T>> + Send + 'static,
     convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-) -> Quick<'py> {
+) -> Started<'py> {
     begin_with(py, Rest::Attended, future, convert)
 }
 
@@ -112,17 +93,34 @@ pub(crate) fn begin_with<'py, T: Send + 'static>(
     rest: Rest,
     future: impl Future<Output = Result<T>> + Send + 'static,
     convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-) -> Quick<'py> {
+) -> Started<'py> {
     match raised(py, operation::begin(future))? {
         operation::Begun::Ended(value) => convert(py, value),
-        operation::Begun::Waits(waiting) => {
-            let waiting = Box::pin(async move { waiting.await.map(|value| value_of(value, convert)) });
-            object(py, Begun { waiting: Once::new(waiting), rest })
-        }
+        operation::Begun::Waits(waiting) => rest_of(py, rest, waiting, convert),
     }
 }
 
-/// What was looked at and has not ended. Dropped it is cancelled.
+/// Begins what is never there already: nobody looks at it here.
+pub(crate) fn task<'py, T: Send + 'static>(
+    py: Python<'py>,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+    convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> Started<'py> {
+    rest_of(py, Rest::Task, future, convert)
+}
+
+fn rest_of<'py, T: Send + 'static>(
+    py: Python<'py>,
+    rest: Rest,
+    future: impl Future<Output = Result<T>> + Send + 'static,
+    convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> Started<'py> {
+    let value = |value| -> Value { Box::new(move |py| convert(py, value)) };
+    let waiting = Box::pin(async move { future.await.map(value) });
+    object(py, Begun { waiting: Once::new(waiting), rest })
+}
+
+/// What has not ended. Dropped it is cancelled.
 #[pyclass(frozen, module = "hybridrelay._native")]
 pub(crate) struct Begun {
     waiting: Once<Waiting<Value>>,
@@ -132,7 +130,7 @@ pub(crate) struct Begun {
 #[pymethods]
 impl Begun {
     /// Waits for its end, once.
-    fn wait<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn wait(&self, py: Python<'_>, queue: &Queue, tag: u64) -> PyResult<u64> {
         let operation = call(py, || {
             let (queue, waiting) = (queue.get()?, self.waiting.take()?);
             match self.rest {
@@ -140,15 +138,8 @@ impl Begun {
                 Rest::Task => operation::submit(queue, tag, waiting),
             }
         })?;
-        Ok((operation.0, None))
+        Ok(operation.0)
     }
-}
-
-fn value_of<T: Send + 'static>(
-    value: T,
-    convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-) -> Value {
-    Box::new(move |py| convert(py, value))
 }
 
 /// Nothing.

@@ -5,13 +5,13 @@ use hybridrelay_bindings_common::{core, http_head};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::boundary::{call, duration, headers_out, own, payload};
+use crate::boundary::{ask, call, duration, headers_out, own, payload};
 use crate::connection::Connection;
 use crate::events::Publisher;
 use crate::http::{Body, BodyWriter, Fields, header_map};
 use crate::options;
 use crate::presence::{PresenceEvents, presence_out};
-use crate::queue::{Queue, Started, object};
+use crate::queue::{Started, object, task};
 
 /// A sender.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -26,25 +26,23 @@ impl Sender {
     }
 
     /// Opens a connection.
-    fn connect<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, options: &Bound<'py, PyDict>) -> Started<'py> {
+    fn connect<'py>(&self, py: Python<'py>, options: &Bound<'py, PyDict>) -> Started<'py> {
         let connect = options::connect(own(py, &self.0)?.connect(), options)?;
         let opening = async move { Ok(connect.open().await?) };
-        queue.submit(py, tag, opening, |py, connection| object(py, Connection::new(connection)))
+        task(py, opening, |py, connection| object(py, Connection::new(connection)))
     }
 
     /// Opens a publisher.
-    fn publisher<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, options: &Bound<'py, PyDict>) -> Started<'py> {
+    fn publisher<'py>(&self, py: Python<'py>, options: &Bound<'py, PyDict>) -> Started<'py> {
         let publisher = options::publisher(own(py, &self.0)?.publisher(), options)?;
         let opening = async move { Ok(publisher.open().await?) };
-        queue.submit(py, tag, opening, |py, publisher| object(py, Publisher::new(publisher)))
+        task(py, opening, |py, publisher| object(py, Publisher::new(publisher)))
     }
 
     /// Sends a request: status, reason, headers and body of its response.
     fn request<'py>(
         &self,
         py: Python<'py>,
-        queue: &Queue,
-        tag: u64,
         method: &str,
         target: &str,
         headers: Fields,
@@ -52,7 +50,7 @@ impl Sender {
     ) -> Started<'py> {
         let (sender, request) = (own(py, &self.0)?, request(method, target, &headers, body)?);
         let asking = async move { Ok(sender.request(request).await?) };
-        queue.submit(py, tag, asking, |py, response| {
+        task(py, asking, |py, response| {
             let (parts, body) = response.into_parts();
             let head = (parts.status.as_u16(), http_head::reason(&parts), headers_out(py, &parts.headers));
             Ok((head.0, head.1, head.2, Body::new(body)).into_pyobject(py)?.into_any())
@@ -63,8 +61,6 @@ impl Sender {
     fn one_way<'py>(
         &self,
         py: Python<'py>,
-        queue: &Queue,
-        tag: u64,
         method: &str,
         target: &str,
         headers: Fields,
@@ -72,26 +68,24 @@ impl Sender {
     ) -> Started<'py> {
         let (sender, request) = (own(py, &self.0)?, request(method, target, &headers, body)?);
         let sending = async move { Ok(sender.send_one_way(request).await?) };
-        queue.submit(py, tag, sending, |py, sent| {
-            Ok((sent.tracking_id(), sent.listeners()).into_pyobject(py)?.into_any())
-        })
+        task(py, sending, |py, sent| Ok((sent.tracking_id(), sent.listeners()).into_pyobject(py)?.into_any()))
     }
 
     /// Who listens now.
-    fn presence<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
+    fn presence<'py>(&self, py: Python<'py>) -> Started<'py> {
         let sender = own(py, &self.0)?;
-        queue.submit(py, tag, async move { Ok(sender.presence_now().await?) }, presence_out)
+        task(py, async move { Ok(sender.presence_now().await?) }, presence_out)
     }
 
     /// Waits until somebody listens.
-    fn wait_for_listener<'py>(&self, py: Python<'py>, queue: &Queue, tag: u64, seconds: f64) -> Started<'py> {
+    fn wait_for_listener<'py>(&self, py: Python<'py>, seconds: f64) -> Started<'py> {
         let (sender, limit) = (own(py, &self.0)?, call(py, || duration("timeout", seconds))?);
-        queue.submit(py, tag, async move { Ok(sender.wait_for_listener(limit).await?) }, presence_out)
+        task(py, async move { Ok(sender.wait_for_listener(limit).await?) }, presence_out)
     }
 
     /// Follows the listeners one by one.
     fn presence_events(&self, py: Python<'_>) -> PyResult<PresenceEvents> {
-        call(py, || Ok(PresenceEvents::new(self.0.get()?.presence_events())))
+        ask(py, &self.0, |sender| PresenceEvents::new(sender.presence_events()))
     }
 
     /// The relay's address and the hybrid connection.

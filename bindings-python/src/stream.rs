@@ -9,7 +9,7 @@ use hybridrelay_bindings_common::queue;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::boundary::{call, payload};
+use crate::boundary::{ask, call, payload};
 use crate::queue::Value;
 
 /// Bytes on their way between a loop and the relay. Nothing here waits.
@@ -28,10 +28,7 @@ impl Stream {
 impl Stream {
     /// Begins to look: what happens from now on is told again.
     fn look(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, || {
-            self.0.get()?.look();
-            Ok(())
-        })
+        ask(py, &self.0, Pump::look)
     }
 
     /// What has come: bytes, empty at the peer's end; `None` if nothing has.
@@ -45,18 +42,12 @@ impl Stream {
 
     /// Stops reading.
     fn pause(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, || {
-            self.0.get()?.pause();
-            Ok(())
-        })
+        ask(py, &self.0, Pump::pause)
     }
 
     /// Goes on reading.
     fn resume(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, || {
-            self.0.get()?.resume();
-            Ok(())
-        })
+        ask(py, &self.0, Pump::resume)
     }
 
     /// Takes bytes to be written. `False`: so much waits that the program should pause.
@@ -67,25 +58,22 @@ impl Stream {
 
     /// Whether the program need not pause.
     fn may_write(&self, py: Python<'_>) -> PyResult<bool> {
-        call(py, || Ok(self.0.get()?.may_write()))
+        ask(py, &self.0, Pump::may_write)
     }
 
     /// Moves the marks between which writes pause and go on. Returns whether the program need not pause.
     fn set_water(&self, py: Python<'_>, high: usize, low: usize) -> PyResult<bool> {
-        call(py, || Ok(self.0.get()?.set_water(high, low)))
+        ask(py, &self.0, |pump| pump.set_water(high, low))
     }
 
     /// How many bytes wait to be written.
     fn unwritten(&self, py: Python<'_>) -> PyResult<usize> {
-        call(py, || Ok(self.0.get()?.unwritten()))
+        ask(py, &self.0, Pump::unwritten)
     }
 
     /// Ends the writing direction behind what waits.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, || {
-            self.0.get()?.end();
-            Ok(())
-        })
+        ask(py, &self.0, Pump::end)
     }
 
     /// Whether everything was written and the direction ended. Raises why it never will.
@@ -95,9 +83,6 @@ impl Stream {
 
     /// Ends both directions at once.
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, || {
-            self.0.get()?.abort();
-            Ok(())
-        })
+        ask(py, &self.0, Pump::abort)
     }
 }

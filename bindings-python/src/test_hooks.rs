@@ -4,7 +4,7 @@ use hybridrelay_bindings_common::{Code, test_hooks};
 use pyo3::prelude::*;
 
 use crate::boundary::call;
-use crate::queue::{Queue, Started, none};
+use crate::queue::{Started, none, task};
 
 /// Panics.
 #[pyfunction]
@@ -14,14 +14,14 @@ pub(crate) fn panic_in_call(py: Python<'_>) -> PyResult<()> {
 
 /// Panics in a task.
 #[pyfunction]
-pub(crate) fn panic_in_task<'py>(py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-    queue.submit(py, tag, test_hooks::panic_in_task(), none)
+pub(crate) fn panic_in_task<'py>(py: Python<'py>) -> Started<'py> {
+    task(py, test_hooks::panic_in_task(), none)
 }
 
 /// Never ends.
 #[pyfunction]
-pub(crate) fn hang<'py>(py: Python<'py>, queue: &Queue, tag: u64) -> Started<'py> {
-    queue.submit(py, tag, test_hooks::hang(), none)
+pub(crate) fn hang<'py>(py: Python<'py>) -> Started<'py> {
+    task(py, test_hooks::hang(), none)
 }
 
 /// Fails with a code.

@@ -10,7 +10,7 @@ use hybridrelay_bindings_common::queue;
 use hybridrelay_bindings_common::token;
 use pyo3::prelude::*;
 
-use crate::boundary::{call, duration};
+use crate::boundary::{call, duration, own};
 use crate::queue::{Queue, Value, none, object};
 
 /// Makes tokens.
@@ -23,7 +23,7 @@ impl TokenProvider {
     }
 
     pub(crate) fn provider(&self, py: Python<'_>) -> PyResult<core::TokenProvider> {
-        call(py, || self.0.get().cloned())
+        own(py, &self.0)
     }
 }
 

@@ -14,7 +14,7 @@ from ._errors import ConnectionLost, RelayError, Timeout
 from ._headers import Headers
 from ._opening import Opening
 from ._options import OpenOptions, native, split
-from ._run import Source, call, loop_driver, quick
+from ._run import Source, call, loop_driver
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -62,15 +62,15 @@ class Connection:
 
         It is taken over whole and leaves at once, as far as the network takes it; while more than 64 KiB wait, this waits.
         """
-        await quick(self._native.send, data)
+        await call(self._native.send, data)
 
     async def flush(self) -> None:
         """Waits until everything sent was handed to the operating system."""
-        await quick(self._native.flush)
+        await call(self._native.flush)
 
     async def shutdown(self) -> None:
         """Ends our direction behind everything sent. The peer's goes on (half-close)."""
-        await quick(self._native.shutdown)
+        await call(self._native.shutdown)
         self._sent_all = True
         self._over = self._over or self._received_all
 
@@ -83,7 +83,7 @@ class Connection:
         if self._over and self._sent_all:
             return
         try:
-            await quick(self._native.close, code, reason)
+            await call(self._native.close, code, reason)
         except (ConnectionLost, Timeout):
             # It broke before, or is aborted now.
             self._over = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _native
 from ._errors import ErrorKind, RelayError, Timeout, make
-from ._run import Source, is_blocking, quick
+from ._run import Source, call, is_blocking
 
 _WHOLE = (str, bytes, bytearray, memoryview)
 
@@ -52,7 +52,7 @@ async def upload(writer: _native.BodyWriter, content: Any) -> None:
     chunks = chunks_of(content)
     try:
         async for chunk in chunks:
-            if len(memoryview(chunk)) and not await quick(writer.write, chunk):
+            if len(memoryview(chunk)) and not await call(writer.write, chunk):
                 return
         finished = True
     finally:

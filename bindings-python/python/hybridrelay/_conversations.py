@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ._errors import RelayError, Timeout
 from ._incoming import Incoming, IncomingConnect
 from ._logging import logger
-from ._run import quick
+from ._run import call
 from ._stopping import GOING_OFFLINE, LAST_WORDS, Stopping
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Conversations:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS)
         left = self._until + LAST_WORDS + GOING_OFFLINE - self._loop.time()
         with contextlib.suppress(Timeout):
-            await quick(self.listener._native.close, limit=max(left, 0.0))
+            await call(self.listener._native.close, limit=max(left, 0.0))
         self._stopping.over()
         # Who takes its cancellation for something else is waited for by the call that serves.
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from . import _native
 from ._errors import RelayError
 from ._headers import Headers
-from ._run import Source, call, quick
+from ._run import Source, call
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -122,16 +122,16 @@ class Publisher:
         That it has left says nothing of who has heard it. Raises :class:`MessageTooLarge` when one before was longer than the hybrid
         connection takes, and :class:`ConnectionLost` when the other side has ended the publisher.
         """
-        await quick(self._native.publish, event)
+        await call(self._native.publish, event)
 
     async def flush(self) -> None:
         """Waits until everything published was handed to the operating system."""
-        await quick(self._native.flush)
+        await call(self._native.flush)
 
     async def ended(self) -> RelayError:
         """Waits until the other side has ended it, and returns why."""
         try:
-            await quick(self._native.ended)
+            await call(self._native.ended)
         except RelayError as error:
             return error
         raise AssertionError("it ends by an error only")

@@ -13,7 +13,7 @@ from ._connection import Connection
 from ._content import Chunks, chunks_of, is_stream
 from ._errors import ErrorKind, InvalidArgument, make
 from ._headers import Headers, HeaderTypes, encode
-from ._run import Each, call, quick
+from ._run import Each, call
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -187,7 +187,7 @@ class IncomingRequest:
                     fields.append((b"content-type", b"text/plain; charset=utf-8"))
             responder = self._take()
             try:
-                await quick(responder.send, status, reason, fields, content)
+                await call(responder.send, status, reason, fields, content)
             except InvalidArgument:
                 # It was not begun: the sender may still be told that.
                 self._answered = False
@@ -217,7 +217,7 @@ class IncomingRequest:
         """
         self._begin()
         assert self._responder is not None
-        return await quick(self._responder.cancelled)
+        return await call(self._responder.cancelled)
 
     @property
     def is_disconnected(self) -> bool:
@@ -264,23 +264,23 @@ class ResponseWriter:
 
         A slow sender slows this down. Raises :class:`ConnectionLost` if it has gone.
         """
-        await quick(self._native.write, data.encode() if isinstance(data, str) else data, flush)
+        await call(self._native.write, data.encode() if isinstance(data, str) else data, flush)
 
     async def flush(self) -> None:
         """Sends what was written so far, the head included."""
-        await quick(self._native.write, b"", True)
+        await call(self._native.write, b"", True)
 
     async def finish(self) -> None:
         """Ends the response."""
         if not self._over:
             self._over = True
-            await quick(self._native.finish)
+            await call(self._native.finish)
 
     async def abort(self) -> None:
         """Breaks the response off: the sender sees that, or 500 if nothing was sent yet."""
         if not self._over:
             self._over = True
-            await quick(self._native.abort)
+            await call(self._native.abort)
 
     async def __aenter__(self) -> ResponseWriter:
         return self

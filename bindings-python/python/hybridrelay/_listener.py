@@ -20,7 +20,7 @@ from ._logging import logger
 from ._opening import Opening
 from ._options import ListenerOptions
 from ._options import native as native_options
-from ._run import Each, Source, call, quick
+from ._run import Each, Source, call
 from ._stopping import ENDING, GRACE, Stopping, within
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class Listener:
         self._over = True
         stops = tuple(self._stops)
         if not stops:
-            await quick(self._native.close)
+            await call(self._native.close)
             return
         for stopping in stops:
             stopping.begin(grace)
@@ -250,7 +250,7 @@ class Listener:
             await stopping.wait()
         # It is, unless the call that serves was cancelled meanwhile.
         with contextlib.suppress(Timeout):
-            await quick(self._native.close, limit=ENDING)
+            await call(self._native.close, limit=ENDING)
 
     def __aiter__(self) -> Listener:
         return self

@@ -183,16 +183,16 @@ def is_blocking() -> bool:
 
 
 class Pending(Generic[T]):
-    """An operation that was begun."""
+    """An operation that goes on."""
 
-    def __init__(self, start: Callable[..., tuple[int, T | None]], *args: Any) -> None:
+    def __init__(self, begun: _native.Begun) -> None:
         self._driver: LoopDriver | BlockingDriver
         if _local.running:
             self._driver = blocking_driver()
         else:
             self._driver = loop_driver()
         self._tag = next(_tags)
-        self._operation, _ = start(self._driver.queue, self._tag, *args)
+        self._operation = begun.wait(self._driver.queue, self._tag)
 
     def wait(self, limit: float | None = None) -> Coroutine[Any, Any, T]:
         """What it comes to. Cancelling cancels it."""
@@ -211,30 +211,27 @@ class Pending(Generic[T]):
         self._driver.forget(self._operation, self._tag)
 
 
-async def call(start: Callable[..., tuple[int, T | None]], *args: Any, limit: float | None = None) -> T:
-    """Begins an operation and waits for its end."""
-    pending: Pending[T] = Pending(start, *args)
-    try:
-        return await pending.wait(limit)
-    except _Arrived:
-        # What came is dropped, which undoes it: a connection is aborted, a listener closed.
-        raise asyncio.CancelledError from None
-
-
 async def turn() -> None:
     """Lets the others in the loop have their turn: what ends at once waits for nothing else."""
     if not _local.running:
         await asyncio.sleep(0)
 
 
-async def quick(start: Callable[..., T | _native.Begun], *args: Any, limit: float | None = None) -> T:
-    """The same for an operation that often ends at once, and then costs little."""
+async def call(start: Callable[..., T | _native.Begun], *args: Any, limit: float | None = None) -> T:
+    """Begins an operation and waits for its end. One that ends at once costs little."""
     _local.turns = (_local.turns + 1) % TURNS
     if not _local.turns:
         await turn()
     begun = start(*args)
-    # What waits is of this very type.
-    return await call(begun.wait, limit=limit) if type(begun) is _native.Begun else begun
+    # What goes on is of this very type.
+    if type(begun) is not _native.Begun:
+        return begun
+    pending: Pending[T] = Pending(begun)
+    try:
+        return await pending.wait(limit)
+    except _Arrived:
+        # What came is dropped, which undoes it: a connection is aborted, a listener closed.
+        raise asyncio.CancelledError from None
 
 
 class Source(Generic[T]):
@@ -255,7 +252,7 @@ class Source(Generic[T]):
         begun = self._start()
         if type(begun) is not _native.Begun:
             return begun
-        pending: Pending[T] = Pending(begun.wait)
+        pending: Pending[T] = Pending(begun)
         try:
             return await pending.wait()
         except _Arrived as arrived:

@@ -246,7 +246,7 @@ class Sender:
         if not is_stream(body):
             return await call(start, method, target, fields, body, limit=timeout)
         writer = _native.BodyWriter()
-        pending: Pending[Any] = Pending(start, method, target, fields, writer)
+        pending: Pending[Any] = Pending(start(method, target, fields, writer))
         if is_blocking():
             try:
                 await upload(writer, body)

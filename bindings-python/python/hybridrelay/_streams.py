@@ -18,7 +18,7 @@ from ._incoming import IncomingConnect
 from ._listener import Listener, listen
 from ._logging import logger
 from ._options import ListenerOptions, OpenOptions
-from ._run import LoopDriver, loop_driver, quick
+from ._run import LoopDriver, call, loop_driver
 
 StreamsCallback: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Union[None, Awaitable[None]]]
 """Takes care of one sender."""
@@ -255,7 +255,7 @@ class RelayTransport(asyncio.Transport):
         error: RelayError | None = None
         try:
             # What still comes is dropped until the peer ends as well, or the close timeout aborts.
-            await quick(self._connection._native.close, None, "")
+            await call(self._connection._native.close, None, "")
         except RelayError as failure:
             error = failure
         self._lose(error)
