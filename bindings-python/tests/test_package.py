@@ -46,6 +46,21 @@ def test_stubs_tell_what_the_native_half_offers() -> None:
     run("mypy.stubtest", "hybridrelay._native", "--allowlist", allowed, folder=TARGET)
 
 
+def test_a_test_that_hangs_shows_where_and_ends(tmp_path: Path) -> None:
+    hanging = tmp_path / "test_hanging.py"
+    hanging.write_text("import threading\n\n\ndef test_it():\n    threading.Event().wait()\n")
+    limit = ["-c", str(ROOT / "tests/pytest.ini"), "-o", "faulthandler_timeout=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *limit, str(hanging)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert f'"{hanging}", line 5 in test_it' in done.stderr
+
+
 def test_what_the_readme_says_runs() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(ROOT / "tests/installed/quickstart.py")],
