@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 
 import hybridrelay
 import pytest
@@ -66,6 +67,31 @@ def test_a_kind_of_a_later_version_is_still_an_error() -> None:
         "of the future",
         ["caused by: below"],
     )
+
+
+async def test_a_relay_that_asks_to_wait_says_how_long(hybridrelay_own_relay: hybridrelay.LocalRelay) -> None:
+    wrong = re.sub("SharedAccessKey=[^;]*", "SharedAccessKey=d3Jvbmc=", hybridrelay_own_relay.connection_string("hyco"))
+
+    async def refused() -> RelayError:
+        with pytest.raises(RelayError) as failure:
+            await hybridrelay.connect(wrong)
+        return failure.value
+
+    error = await refused()
+    assert isinstance(error, hybridrelay.Unauthorized) and error.retry_after is None
+    # Who has come with so many wrong keys is not looked at for a while.
+    while isinstance(error, hybridrelay.Unauthorized):
+        error = await refused()
+    async with hybridrelay.Sender(wrong) as sender:
+        with pytest.raises(hybridrelay.ServerBusy) as failure:
+            await sender.get("/")
+    for busy, status in [(error, 503), (failure.value, 429)]:
+        assert isinstance(busy, hybridrelay.ServerBusy) and (busy.status, busy.retryable) == (status, True)
+        assert busy.retry_after is not None and 1 <= busy.retry_after <= 60
+        assert pickle.loads(pickle.dumps(busy)).retry_after == busy.retry_after
+    assert error.retry_after is not None
+    hybridrelay_own_relay.advance(error.retry_after)
+    assert isinstance(await refused(), hybridrelay.Unauthorized)
 
 
 async def test_options_that_are_wrong_are_named() -> None:

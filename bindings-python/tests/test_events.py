@@ -243,5 +243,23 @@ async def test_a_forwarder_tells_the_server_what_it_is_told_to(cs: str) -> None:
         assert (await asked(rewrite=True)).headers["location"] == f"/{entity}/next"
 
 
+async def test_a_forwarder_checks_certificates_unless_it_is_told_not_to(cs: str) -> None:
+    async with hybridrelay.LocalRelay(tls=True) as server, Sender(cs) as sender:
+        target = server.address.replace("sb://", "https://")
+
+        async def asked(**options: Any) -> int:
+            async with hybridrelay.listen(cs) as listener:
+                forwarding = asyncio.create_task(listener.forward(target, **options))
+                response = await sender.get("/hyco")
+                await listener.close()
+                await forwarding
+                return response.status_code
+
+        assert await asked() == 502
+        # The server is a relay, and wants a token.
+        assert await asked(insecure_skip_verify=True) == 401
+        assert await asked(extra_ca_pem=server.ca_pem) == 401
+
+
 async def _publisher(sender: Sender) -> hybridrelay.Publisher:
     return await sender.publisher()

@@ -318,6 +318,21 @@ async def test_a_relay_with_tls_needs_its_certificate() -> None:
             assert relay.listeners("hyco") == 1 and listener.status.is_online
 
 
+async def test_a_certificate_may_go_unchecked() -> None:
+    async with hybridrelay.LocalRelay(tls=True) as relay:
+        cs = relay.connection_string("hyco")
+        async with hybridrelay.listen(cs, insecure_skip_verify=True) as listener:
+            with pytest.raises(hybridrelay.TlsError):
+                await hybridrelay.connect(cs, insecure_skip_verify=False)
+            connecting = asyncio.ensure_future(_open(cs, insecure_skip_verify=True))
+            incoming = await listener.accept()
+            assert isinstance(incoming, IncomingConnect)
+            far, near = await incoming.accept(), await connecting
+            await near.send("in the dark")
+            assert await far.receive() == "in the dark"
+            await asyncio.gather(near.close(), far.close())
+
+
 async def _open(cs: str, **options: Unpack[hybridrelay.OpenOptions]) -> Connection:
     return await hybridrelay.connect(cs, **options)
 
