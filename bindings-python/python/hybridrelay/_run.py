@@ -219,13 +219,16 @@ async def turn() -> None:
 
 async def call(start: Callable[..., T | _native.Begun], *args: Any, limit: float | None = None) -> T:
     """Begins an operation and waits for its end. One that ends at once costs little."""
-    _local.turns = (_local.turns + 1) % TURNS
-    if not _local.turns:
+    if _local.turns >= TURNS:
+        _local.turns = 0
         await turn()
     begun = start(*args)
     # What goes on is of this very type.
     if type(begun) is not _native.Begun:
+        _local.turns += 1
         return begun
+    # The others have their turn meanwhile.
+    _local.turns = 0
     pending: Pending[T] = Pending(begun)
     try:
         return await pending.wait(limit)
