@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import select
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,11 @@ import pytest
 from hybridrelay import _run
 
 pytest_plugins = ["hybridrelay.pytest_plugin"]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The end of the program has a limit as each test has."""
+    faulthandler.dump_traceback_later(float(config.getini("faulthandler_timeout")), exit=True)
 
 
 @pytest.fixture
