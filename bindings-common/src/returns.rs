@@ -63,9 +63,18 @@ impl<T> Returns<T> {
     /// Those of `more`.
     pub async fn next(&self, more: impl Future<Output = Result<Option<T>>>) -> Result<Option<Taken<T>>> {
         let turn = self.turn().await;
-        match self.first_or(&turn, more).await {
+        match self.first_or(more).await {
             Came::Back(taken) => Ok(Some(taken)),
             Came::More(more) => Ok(more?.map(|value| self.number(&turn, value))),
+        }
+    }
+
+    /// The same for what has no end, and whose failures are values that must not be lost either.
+    pub async fn next_of(&self, more: impl Future<Output = T>) -> Taken<T> {
+        let turn = self.turn().await;
+        match self.first_or(more).await {
+            Came::Back(taken) => taken,
+            Came::More(value) => self.number(&turn, value),
         }
     }
 
@@ -76,19 +85,9 @@ impl<T> Returns<T> {
     ///
     /// Those of `more`.
     pub async fn take(&self, more: impl Future<Output = Result<Option<T>>>) -> Result<Option<T>> {
-        match self.first_of_both(more).await {
+        match self.first_or(more).await {
             Came::Back(taken) => Ok(Some(taken.keep())),
             Came::More(more) => more,
-        }
-    }
-
-    /// The same for what has no end, and whose failures are values that must not be lost either.
-    pub async fn next_of(&self, more: impl Future<Output = T>) -> Taken<T> {
-        let more = pin!(more);
-        let turn = self.turn().await;
-        match self.first_or(&turn, more).await {
-            Came::Back(taken) => taken,
-            Came::More(value) => self.number(value),
         }
     }
 
@@ -102,11 +101,7 @@ impl<T> Returns<T> {
     }
 
     /// What has gone back, or goes back before `more` ends.
-    pub(crate) async fn first_or<M>(&self, _turn: &MutexGuard<'_, ()>, more: impl Future<Output = M>) -> Came<T, M> {
-        self.first_of_both(more).await
-    }
-
-    async fn first_of_both<M>(&self, more: impl Future<Output = M>) -> Came<T, M> {
+    pub(crate) async fn first_or<M>(&self, more: impl Future<Output = M>) -> Came<T, M> {
         let mut more = pin!(more);
         loop {
             if let Some(taken) = self.first() {

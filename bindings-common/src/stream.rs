@@ -46,10 +46,10 @@ impl Stream {
     /// `CONNECTION_LOST` after an abort, `CLOSED` behind [`close`](Self::close) and [`end`](Self::end).
     pub async fn read(&self, mut buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
         let reading = async {
-            let turn = self.returns.turn().await;
+            let _turn = self.returns.turn().await;
             let max = buffer.len();
             let more = async { self.reader.turn().await.read_buf(&mut buffer).await.map_err(failed) };
-            let came = self.returns.first_or(&turn, more).await;
+            let came = self.returns.first_or(more).await;
             match came {
                 Came::More(read) => read,
                 Came::Back(taken) => {
