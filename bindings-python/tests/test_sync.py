@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -78,6 +79,15 @@ def test_a_time_limit_loses_nothing(serving: sync.Listener, cs: str) -> None:
                 break
             except TimeoutError:
                 pass
+
+
+def test_a_time_limit_holds_for_a_body_that_nobody_takes(cs: str) -> None:
+    with sync.listen(cs), sync.Sender(cs) as sender:
+        chunks = itertools.repeat(bytes(1 << 16))
+        with pytest.raises(hybridrelay.Timeout):
+            sender.post("/", content=(chunk for chunk in chunks), timeout=0.2)
+        with pytest.raises(hybridrelay.Timeout):
+            sender.post("/", content=(chunk for chunk in [b"short"]), timeout=0.2)
 
 
 def test_other_threads_run_while_a_call_waits(serving: sync.Listener, cs: str) -> None:

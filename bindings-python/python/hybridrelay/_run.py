@@ -7,12 +7,13 @@ handled while it waits. The same coroutines run in both: within :func:`run` ever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import select
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar
 
 from . import _logging, _native
@@ -182,6 +183,19 @@ def is_blocking() -> bool:
     return _local.running
 
 
+@contextlib.contextmanager
+def within(limit: float | None) -> Iterator[None]:
+    """All that blocks in here has so many seconds together."""
+    before = _local.deadline
+    if limit is not None:
+        until = time.monotonic() + limit
+        _local.deadline = until if before is None else min(before, until)
+    try:
+        yield
+    finally:
+        _local.deadline = before
+
+
 class Pending(Generic[T]):
     """An operation that goes on."""
 
@@ -201,10 +215,10 @@ class Pending(Generic[T]):
         return self._block(self._driver, limit)
 
     async def _block(self, driver: BlockingDriver, limit: float | None) -> T:
-        until = _local.deadline
-        if limit is not None:
-            until = min(time.monotonic() + limit, until) if until is not None else time.monotonic() + limit
-        return driver.wait(self._operation, self._tag, until)  # type: ignore[no-any-return]
+        if limit is None:
+            return driver.wait(self._operation, self._tag, _local.deadline)  # type: ignore[no-any-return]
+        with within(limit):
+            return driver.wait(self._operation, self._tag, _local.deadline)  # type: ignore[no-any-return]
 
     def abandon(self) -> None:
         """Nobody wants to know what it comes to."""

@@ -22,7 +22,7 @@ from ._opening import Opening
 from ._options import ConnectOptions, SenderOptions, native
 from ._presence import Presence, PresenceEvents, presence
 from ._response import Response
-from ._run import Pending, call, is_blocking
+from ._run import Pending, call, is_blocking, within
 
 ParamTypes: TypeAlias = Union[str, Mapping[str, Any], Iterable[tuple[str, Any]]]
 """A query: text, or names with values."""
@@ -248,12 +248,13 @@ class Sender:
         writer = _native.BodyWriter()
         pending: Pending[Any] = Pending(start(method, target, fields, writer))
         if is_blocking():
-            try:
-                await upload(writer, body)
-            except BaseException:
-                pending.abandon()
-                raise
-            return await pending.wait(timeout)
+            with within(timeout):
+                try:
+                    await upload(writer, body)
+                except BaseException:
+                    pending.abandon()
+                    raise
+                return await pending.wait()
         uploading = asyncio.create_task(upload(writer, body), name="hybridrelay upload")
         try:
             head = await pending.wait(timeout)
