@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use hybridrelay::{Error, ErrorKind};
 
 use crate::errors::{Code, Failure, Result};
+use crate::runtime::Role;
 use crate::{calls, runtime};
 
 /// Runs a call of a binding. A panic in it becomes `INTERNAL`: nothing unwinds into another language.
@@ -55,16 +56,17 @@ pub fn within<T>(make: impl FnOnce() -> T) -> Result<T> {
 /// Waits on this thread for what `future` brings: at most `limit`, for ever without one. A limit of zero looks once.
 ///
 /// While it waits, this thread does the work of the runtime that all blocking calls share, and that `future` spawns its tasks on. On a
-/// thread that does so already, as in a call inside of a call, it only waits.
+/// thread of the library it only waits. In a callback of a call that waits it may only look: to wait for itself it would do for ever.
 ///
 /// What has not come by then is dropped, so it must be cancel-safe: nothing is lost.
 ///
 /// # Errors
 ///
 /// `WOULD_BLOCK` if it has not come and the limit is zero, `TIMEOUT` if it is another, known as [that of the
-/// call](Failure::is_out_of_time); `CLOSED` if the runtime is shut down meanwhile.
+/// call](Failure::is_out_of_time); `CLOSED` if the runtime is shut down meanwhile; `INVALID_ARGUMENT` for a wait inside of a wait.
 pub fn block_on<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> Result<T> {
-    if runtime::is_ours() {
+    let role = runtime::role();
+    if role == Role::Worker {
         return Parker::block_on(pin!(future), limit);
     }
     let calls = calls::get()?;
@@ -78,6 +80,11 @@ pub fn block_on<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> 
     }
     if limit.is_some_and(|limit| limit.is_zero()) {
         return Err(nothing_yet());
+    }
+    if role == Role::Driver {
+        let message = "a call that waits was made inside of another one, on the thread that would have to bring what it waits for: \
+                       make it on another thread, or after the other call has returned";
+        return Err(Failure::invalid(message));
     }
     calls.drive(future, deadline(limit))
 }
@@ -192,18 +199,43 @@ mod tests {
 
     #[test]
     fn a_call_inside_of_a_call_takes_no_wake_up_from_it() {
-        let mut polls = 0;
-        let outer = std::future::poll_fn(|cx| {
-            polls += 1;
-            if polls > 3 {
-                return Poll::Ready(());
-            }
-            // Before this thread drives, while it does, and while another call inside of it waits.
-            cx.waker().wake_by_ref();
-            block_on(tokio::task::yield_now(), None).expect("the inner call");
-            Poll::Pending
+        // On a thread of the library, which waits beside the runtime that others drive.
+        let calls = runtime::elsewhere(async {
+            let mut polls = 0;
+            let outer = std::future::poll_fn(|cx| {
+                polls += 1;
+                if polls > 1 {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                let (sender, receiver) = oneshot::channel();
+                let other = thread::spawn(move || sender.send(7));
+                assert_eq!(block_on(receiver, None).expect("an end"), Ok(7));
+                other.join().expect("no panic").expect("somebody waited");
+                Poll::Pending
+            });
+            block_on(outer, Some(Duration::from_secs(60)))
         });
-        block_on(outer, Some(Duration::from_secs(60))).expect("the outer call is woken");
+        block_on(calls, Some(Duration::from_secs(60))).expect("an end").expect("the outer call is woken");
+    }
+
+    #[test]
+    fn a_wait_inside_of_a_wait_is_an_error_and_a_look_is_not() {
+        let mut inner = Vec::new();
+        let outer = std::future::poll_fn(|cx| {
+            if runtime::role() != Role::Driver {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            inner.push(block_on(std::future::ready(()), None).map_err(|failure| failure.code()));
+            for limit in [Some(Duration::ZERO), Some(Duration::from_secs(60)), None] {
+                inner.push(block_on(std::future::pending::<()>(), limit).map_err(|failure| failure.code()));
+            }
+            Poll::Ready(())
+        });
+        block_on(outer, Some(Duration::from_secs(60))).expect("an end");
+        let wrong = Err(Code::of(ErrorKind::InvalidArgument));
+        assert_eq!(inner, [Ok(()), Err(Code::WOULD_BLOCK), wrong, wrong]);
     }
 
     #[test]

@@ -149,14 +149,14 @@ impl Calls {
         &self.handle
     }
 
-    /// Waits on this thread, and drives the runtime meanwhile. Not on a thread of ours, see [`runtime::is_ours`].
+    /// Waits on this thread, and drives the runtime meanwhile. Only on a thread of the [host's](runtime::Role) that does not yet.
     ///
     /// # Errors
     ///
     /// `TIMEOUT` at the deadline, `CLOSED` if the runtime ends.
     pub(crate) fn drive<F: Future>(&self, future: Pin<&mut F>, deadline: Option<Instant>) -> Result<F::Output> {
         let _waits = self.seat.take();
-        let _ours = runtime::lend_thread();
+        let _drives = runtime::drives();
         // Told of the end from now on, so that none is missed between the look and the wait.
         let ending = self.ending.notified();
         if self.over.load(Ordering::SeqCst) {

@@ -80,33 +80,43 @@ pub(crate) fn shut_down() -> Failure {
     Failure::Core(Error::new(ErrorKind::Closed, "the library's threads were ended"))
 }
 
+/// What a thread is to the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The host's. It may drive the runtime of the blocking calls.
+    Host,
+    /// The host's, and it does.
+    Driver,
+    /// Of the library. It may wait for what others do.
+    Worker,
+}
+
 thread_local! {
-    static OURS: Cell<bool> = const { Cell::new(false) };
+    static ROLE: Cell<Role> = const { Cell::new(Role::Host) };
 }
 
 /// Begins a thread of ours. Signals are the host's: none is delivered to it, and a write to a closed socket raises none.
 pub(crate) fn begin_thread() {
-    OURS.set(true);
+    ROLE.set(Role::Worker);
     #[cfg(unix)]
     // Without it a signal may interrupt our thread, which does no harm.
     let _ = nix::sys::signal::SigSet::all().thread_block();
 }
 
-/// Whether this thread drives a runtime already, and cannot drive one more.
-pub(crate) fn is_ours() -> bool {
-    // A thread that ends may call from a destructor, and drives nothing then.
-    OURS.try_with(Cell::get).unwrap_or(false)
+/// What this thread is.
+pub(crate) fn role() -> Role {
+    ROLE.get()
 }
 
-/// Makes this thread one of [ours](is_ours) until what is returned is dropped.
-pub(crate) fn lend_thread() -> impl Drop {
-    struct Lent(bool);
-    impl Drop for Lent {
+/// Makes this thread the driver until what is returned is dropped.
+pub(crate) fn drives() -> impl Drop {
+    struct Drives(Role);
+    impl Drop for Drives {
         fn drop(&mut self) {
-            let _ = OURS.try_with(|ours| ours.set(self.0));
+            ROLE.set(self.0);
         }
     }
-    Lent(OURS.try_with(|ours| ours.replace(true)).unwrap_or(false))
+    Drives(ROLE.replace(Role::Driver))
 }
 
 #[cfg(test)]
