@@ -250,6 +250,7 @@ fn a_sender_without_a_listener_says_so() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // Another process begins its threads in real time.
 fn one_thread_serves_many_connections_by_epoll() {
     const MANY: usize = 20;
     let relay = relay();
