@@ -503,11 +503,13 @@ typedef struct hr_completion {
    */
   struct hr_message message;
   /**
-   * More about a failure; NULL on success. Of hr_forwarder_failure_submit what has failed in the forwarder, with the code HR_OK.
+   * More about a failure; NULL on success. With the code HR_OK: of hr_forwarder_failure_submit what has failed in the forwarder, of
+   * hr_listener_wait_status_submit why the listener is not online.
    */
   struct hr_error *error;
   /**
-   * How many bytes a write has taken over; how many listeners have a one-way request; the status of a response.
+   * How many bytes a write has taken over; how many listeners have a one-way request; the status of a response or of a
+   * listener.
    */
   uint64_t number;
   /**
@@ -534,6 +536,10 @@ typedef struct hr_completion {
    * Of hr_relay_events_next_submit.
    */
   struct hr_relay_event relay_event;
+  /**
+   * Of hr_listener_open_submit.
+   */
+  struct hr_listener listener;
 } hr_completion;
 
 /**
@@ -1119,11 +1125,29 @@ hr_code hr_connection_flush(struct hr_connection connection,
                             struct hr_error **error);
 
 /**
+ * The same for a queue.
+ */
+hr_code hr_connection_flush_submit(struct hr_connection connection,
+                                   struct hr_queue queue,
+                                   uint64_t tag,
+                                   struct hr_operation *operation,
+                                   struct hr_error **error);
+
+/**
  * Closes our direction behind what was sent. The peer sees the end, and may go on sending.
  */
 hr_code hr_connection_shutdown(struct hr_connection connection,
                                uint32_t timeout_ms,
                                struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_connection_shutdown_submit(struct hr_connection connection,
+                                      struct hr_queue queue,
+                                      uint64_t tag,
+                                      struct hr_operation *operation,
+                                      struct hr_error **error);
 
 /**
  * Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
@@ -1151,6 +1175,18 @@ hr_code hr_connection_close_with(struct hr_connection connection,
                                  size_t reason_len,
                                  uint32_t timeout_ms,
                                  struct hr_error **error);
+
+/**
+ * The same for a queue.
+ */
+hr_code hr_connection_close_with_submit(struct hr_connection connection,
+                                        uint16_t code,
+                                        const char *reason,
+                                        size_t reason_len,
+                                        struct hr_queue queue,
+                                        uint64_t tag,
+                                        struct hr_operation *operation,
+                                        struct hr_error **error);
 
 /**
  * Ends both directions at once: the peer sees an error, whoever waits on the connection gets one, and what waits is lost.
@@ -1379,6 +1415,15 @@ hr_code hr_publisher_flush(struct hr_publisher publisher,
                            struct hr_error **error);
 
 /**
+ * The same for a queue.
+ */
+hr_code hr_publisher_flush_submit(struct hr_publisher publisher,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
  * Ends a publisher behind everything that was published, and waits until the other side has taken it. Doing it twice does nothing.
  */
 hr_code hr_publisher_close(struct hr_publisher publisher,
@@ -1400,6 +1445,16 @@ hr_code hr_publisher_close_submit(struct hr_publisher publisher,
 hr_code hr_publisher_ended(struct hr_publisher publisher,
                            uint32_t timeout_ms,
                            struct hr_error **error);
+
+/**
+ * The same for a queue. It uses the publisher, and ends neither with hr_publisher_close nor with hr_publisher_abort: cancel it when you have
+ * done with the publisher.
+ */
+hr_code hr_publisher_ended_submit(struct hr_publisher publisher,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
 
 /**
  * Ends a publisher at once; what has not left is lost.
@@ -2012,6 +2067,19 @@ hr_code hr_incoming_reject(struct hr_incoming incoming,
                            struct hr_error **error);
 
 /**
+ * The same for a queue. The handle is used up at once. A sender is refused with 503 after a cancel, and a request gets 500, unless the relay has
+ * heard of the other status before.
+ */
+hr_code hr_incoming_reject_submit(struct hr_incoming incoming,
+                                  uint16_t status,
+                                  const char *reason,
+                                  size_t reason_len,
+                                  struct hr_queue queue,
+                                  uint64_t tag,
+                                  struct hr_operation *operation,
+                                  struct hr_error **error);
+
+/**
  * Releases what was not answered: a sender is refused with 503, a request with 501.
  */
 hr_code hr_incoming_release(struct hr_incoming incoming, struct hr_error **error);
@@ -2030,6 +2098,17 @@ hr_code hr_listener_open(const char *connection_string,
                          uint32_t timeout_ms,
                          struct hr_listener *listener,
                          struct hr_error **error);
+
+/**
+ * The same for a queue: the completion holds the listener.
+ */
+hr_code hr_listener_open_submit(const char *connection_string,
+                                size_t len,
+                                struct hr_options options,
+                                struct hr_queue queue,
+                                uint64_t tag,
+                                struct hr_operation *operation,
+                                struct hr_error **error);
 
 /**
  * Waits for a sender, or for a sender's HTTP request: see hr_incoming_kind.
@@ -2083,12 +2162,31 @@ hr_code hr_listener_wait_status(struct hr_listener listener,
                                 struct hr_error **error);
 
 /**
+ * The same for a queue: the completion's `number` is the status; its `error` says why it is not online, with the code HR_OK, and is NULL if
+ * there is no reason. It does not keep the listener online: releasing the listener ends it with HR_STATUS_CLOSED.
+ */
+hr_code hr_listener_wait_status_submit(struct hr_listener listener,
+                                       struct hr_queue queue,
+                                       uint64_t tag,
+                                       struct hr_operation *operation,
+                                       struct hr_error **error);
+
+/**
  * Closes a listener: no sender comes any more, whoever waits in a call for one gets HR_END, connections that were accepted go on.
  * Closing it twice does nothing. Release it all the same.
  */
 hr_code hr_listener_close(struct hr_listener listener,
                           uint32_t timeout_ms,
                           struct hr_error **error);
+
+/**
+ * The same for a queue. One that is cancelled closes the listener all the same.
+ */
+hr_code hr_listener_close_submit(struct hr_listener listener,
+                                 struct hr_queue queue,
+                                 uint64_t tag,
+                                 struct hr_operation *operation,
+                                 struct hr_error **error);
 
 /**
  * Releases a listener. One that was not closed goes offline, as soon as no call uses it any more.
@@ -2488,8 +2586,8 @@ void hr_operation_cancel(struct hr_operation operation);
  * hear of its end. When the call returns none is under way any more.
  *
  * What has come for them and was not taken from the queue goes back: senders and requests to their listener, messages, bytes and events to
- * what they were received from, in their order; the next call gets them. Objects that an operation has opened, such as a connection, are
- * released.
+ * what they were received from, in their order; the next call gets them. A change of a status or of who listens is still news. Objects that an
+ * operation has opened, such as a connection or a listener, are released.
  */
 hr_code hr_queue_release(struct hr_queue queue,
                          struct hr_error **error);

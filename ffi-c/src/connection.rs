@@ -206,6 +206,26 @@ pub unsafe extern "C" fn hr_connection_flush(
     unsafe { run(error, || wait(get(connection)?.flush(), timeout_ms)) }
 }
 
+/// The same for a queue.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_connection_flush_submit(
+    connection: hr_connection,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let connection = get(connection)?;
+            let queue = queue_of(queue)?;
+            let future = async move { Ok(connection.flush().await.map(|()| Value::None)?) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
+}
+
 /// Closes our direction behind what was sent. The peer sees the end, and may go on sending.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_connection_shutdown(
@@ -214,6 +234,26 @@ pub unsafe extern "C" fn hr_connection_shutdown(
     error: *mut *mut hr_error,
 ) -> hr_code {
     unsafe { run(error, || wait(get(connection)?.shutdown(), timeout_ms)) }
+}
+
+/// The same for a queue.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_connection_shutdown_submit(
+    connection: hr_connection,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let connection = get(connection)?;
+            let queue = queue_of(queue)?;
+            let future = async move { Ok(connection.shutdown().await.map(|()| Value::None)?) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
 }
 
 /// Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
@@ -261,6 +301,30 @@ pub unsafe extern "C" fn hr_connection_close_with(
         run(error, || {
             let reason = text("reason", reason, reason_len)?.unwrap_or_default();
             wait(get(connection)?.close_with(code, reason), timeout_ms)
+        })
+    }
+}
+
+/// The same for a queue.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_connection_close_with_submit(
+    connection: hr_connection,
+    code: u16,
+    reason: *const c_char,
+    reason_len: usize,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let reason = text("reason", reason, reason_len)?.unwrap_or_default().to_owned();
+            let connection = get(connection)?;
+            let queue = queue_of(queue)?;
+            let future = async move { Ok(connection.close_with(code, &reason).await.map(|()| Value::None)?) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
         })
     }
 }

@@ -197,6 +197,26 @@ pub unsafe extern "C" fn hr_publisher_flush(
     unsafe { run(error, || wait(PUBLISHERS.get(Handle(publisher.id))?.flush(), timeout_ms)) }
 }
 
+/// The same for a queue.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_publisher_flush_submit(
+    publisher: hr_publisher,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let publisher = PUBLISHERS.get(Handle(publisher.id))?;
+            let queue = queue_of(queue)?;
+            let future = async move { Ok(publisher.flush().await.map(|()| Value::None)?) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
+}
+
 /// Ends a publisher behind everything that was published, and waits until the other side has taken it. Doing it twice does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_publisher_close(
@@ -238,6 +258,27 @@ pub unsafe extern "C" fn hr_publisher_ended(
         run(error, || {
             let publisher = PUBLISHERS.get(Handle(publisher.id))?;
             wait(async { Err::<(), _>(publisher.ended().await) }, timeout_ms)
+        })
+    }
+}
+
+/// The same for a queue. It uses the publisher, and ends neither with hr_publisher_close nor with hr_publisher_abort: cancel it when you have
+/// done with the publisher.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_publisher_ended_submit(
+    publisher: hr_publisher,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let publisher = PUBLISHERS.get(Handle(publisher.id))?;
+            let queue = queue_of(queue)?;
+            let future = async move { Err(publisher.ended().await.into()) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
         })
     }
 }

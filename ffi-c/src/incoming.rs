@@ -1,6 +1,7 @@
 //! What a listener gets: senders that wait to be accepted, and requests that wait for their answer.
 
 use std::ffi::c_char;
+use std::future::Future;
 
 use hybridrelay_bindings_common::background::Background;
 use hybridrelay_bindings_common::core::{Connection, IncomingConnect, IncomingRequest};
@@ -291,21 +292,53 @@ pub unsafe extern "C" fn hr_incoming_reject(
     timeout_ms: u32,
     error: *mut *mut hr_error,
 ) -> hr_code {
+    unsafe { run(error, || wait(rejection(incoming, status, text("reason", reason, reason_len)?)?, timeout_ms)) }
+}
+
+/// The same for a queue. The handle is used up at once. A sender is refused with 503 after a cancel, and a request gets 500, unless the relay has
+/// heard of the other status before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_incoming_reject_submit(
+    incoming: hr_incoming,
+    status: u16,
+    reason: *const c_char,
+    reason_len: usize,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
     unsafe {
         run(error, || {
             let reason = text("reason", reason, reason_len)?;
-            let answer = response_of(status, reason, HeaderMap::new())?;
-            let rejected = take_as(incoming, |waiting| match waiting {
-                Waiting::Joining(_) => (Some(waiting), Err(being_accepted())),
-                waiting => (None, Ok(waiting)),
-            })?;
-            match rejected {
-                Waiting::Request(request) => wait(request.into_parts().1.send(answer), timeout_ms),
-                Waiting::Connect(connect) => wait(connect.reject(status, reason.unwrap_or_default()), timeout_ms),
-                Waiting::Joining(_) => Err(being_accepted()),
-            }
+            let queue = queue_of(queue)?;
+            let rejection = rejection(incoming, status, reason)?;
+            let future = async move { rejection.await.map(|()| Value::None) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
         })
     }
+}
+
+/// Takes what is to be refused, which is refused all the same if nobody waits for it.
+fn rejection(
+    incoming: hr_incoming,
+    status: u16,
+    reason: Option<&str>,
+) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
+    let answer = response_of(status, reason, HeaderMap::new())?;
+    let reason = reason.unwrap_or_default().to_owned();
+    let rejected = take_as(incoming, |waiting| match waiting {
+        Waiting::Joining(_) => (Some(waiting), Err(being_accepted())),
+        waiting => (None, Ok(waiting)),
+    })?;
+    Ok(async move {
+        match rejected {
+            Waiting::Request(request) => Ok(request.into_parts().1.send(answer).await?),
+            Waiting::Connect(connect) => Ok(connect.reject(status, &reason).await?),
+            Waiting::Joining(_) => Err(being_accepted()),
+        }
+    })
 }
 
 /// Releases what was not answered: a sender is refused with 503, a request with 501.

@@ -20,6 +20,7 @@ mod incoming;
 mod listener;
 mod local;
 mod log;
+mod news;
 mod options;
 mod presence;
 mod queue;

@@ -1,17 +1,20 @@
 //! Listeners.
 
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use hybridrelay_bindings_common::core::{Error, Incoming, Listener, Status, StatusWatcher, TokenProvider};
+use hybridrelay_bindings_common::core::{
+    Error, Incoming, Listener, ListenerBuilder, Status, StatusWatcher, TokenProvider,
+};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::returns::{Returns, Taken};
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
-use crate::boundary::{Out, required, run, text, wait};
+use crate::boundary::{Out, block_on, required, run, text, wait};
 use crate::error::{HR_OK, hr_code, hr_error};
 use crate::incoming::{self, Waiting, hr_incoming};
+use crate::news::{News, last_told};
 use crate::options::{Options, hr_options, set_token};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
@@ -24,6 +27,18 @@ pub(crate) struct Object {
     token: Option<TokenProvider>,
     /// What has come, and not for the program.
     accepted: Arc<Returns<Waiting>>,
+}
+
+impl Object {
+    fn new(listener: Listener, token: Option<TokenProvider>) -> Self {
+        let status = Arc::new(Mutex::new(listener.status()));
+        Self { listener, status, token, accepted: Arc::default() }
+    }
+
+    async fn close(&self) {
+        self.accepted.end();
+        self.listener.close().await;
+    }
 }
 
 /// A listener: it is online under a hybrid connection, survives the loss of the network, and gets senders.
@@ -64,15 +79,42 @@ pub unsafe extern "C" fn hr_listener_open(
     unsafe {
         run(error, || {
             let out = Out::new("listener", listener)?;
-            let target = target(text("connection_string", connection_string, len)?);
-            let options = Options::of(options)?;
-            let listener = wait(options.listener(Listener::builder(target))?.open(), timeout_ms)?;
-            let status = Arc::new(Mutex::new(listener.status()));
-            let object = Object { listener, status, token: options.token(), accepted: Arc::default() };
-            out.set(hr_listener { id: LISTENERS.insert(object)?.0 });
+            let (builder, token) = prepare(text("connection_string", connection_string, len)?, options)?;
+            out.set(insert(Object::new(wait(builder.open(), timeout_ms)?, token))?);
             Ok(())
         })
     }
+}
+
+/// The same for a queue: the completion holds the listener.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_open_submit(
+    connection_string: *const c_char,
+    len: usize,
+    options: hr_options,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let (builder, token) = prepare(text("connection_string", connection_string, len)?, options)?;
+            let queue = queue_of(queue)?;
+            let future = async move { Ok(Value::Listener(Box::new(Object::new(builder.open().await?, token)))) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
+}
+
+fn prepare(connection_string: Option<&str>, options: hr_options) -> Result<(ListenerBuilder, Option<TokenProvider>)> {
+    let options = Options::of(options)?;
+    Ok((options.listener(Listener::builder(target(connection_string)))?, options.token()))
+}
+
+pub(crate) fn insert(object: Object) -> Result<hr_listener> {
+    Ok(hr_listener { id: LISTENERS.insert(object)?.0 })
 }
 
 /// Where a listener or sender goes.
@@ -191,33 +233,59 @@ pub unsafe extern "C" fn hr_listener_wait_status(
     unsafe {
         run(error, || {
             let out = Out::new("status", status)?;
-            let object = LISTENERS.get(Handle(listener.id))?;
-            let mut watcher = object.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let changed = async { Ok::<_, Error>(watcher.changed().await) };
-            let changed = wait(changed, timeout_ms)?;
-            *object.status.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
-            let current = changed.ok_or_else(|| Failure::new(Code::END, "the listener has ended"))?;
-            store(&current, out, reason);
+            let changed = changed(LISTENERS.get(Handle(listener.id))?.status);
+            store(&wait(changed, timeout_ms)?.tell(), out, reason);
             Ok(())
         })
     }
 }
 
+/// The same for a queue: the completion's `number` is the status; its `error` says why it is not online, with the code HR_OK, and is NULL if
+/// there is no reason. It does not keep the listener online: releasing the listener ends it with HR_STATUS_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_wait_status_submit(
+    listener: hr_listener,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let changed = changed(LISTENERS.get(Handle(listener.id))?.status);
+            let queue = queue_of(queue)?;
+            let future = async move { Ok(Value::Status(Box::new(changed.await?))) };
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
+        })
+    }
+}
+
+async fn changed(told: Arc<Mutex<StatusWatcher>>) -> Result<News<StatusWatcher, Status>> {
+    let mut watcher = last_told(&told);
+    let status = watcher.changed().await.ok_or_else(|| Failure::new(Code::END, "the listener has ended"))?;
+    Ok(News::new(status, watcher, told))
+}
+
 unsafe fn store(status: &Status, out: Out<hr_status>, reason: *mut hr_code) {
-    let of = |error: &Error| Code::of(error.kind()).0;
-    let (number, why) = match status {
-        Status::Connecting => (HR_STATUS_CONNECTING, HR_OK),
-        Status::Online { .. } => (HR_STATUS_ONLINE, HR_OK),
-        Status::Offline { error, .. } => (HR_STATUS_OFFLINE, of(error)),
-        Status::Closed { error } => (HR_STATUS_CLOSED, error.as_ref().map_or(HR_OK, of)),
-        _ => (0, HR_OK),
-    };
+    let (number, why) = number_and_reason(status);
     // SAFETY: as the caller of the entry point says.
     unsafe {
         out.set(number);
         if !reason.is_null() {
-            reason.write(why);
+            reason.write(why.map_or(HR_OK, |error| Code::of(error.kind()).0));
         }
+    }
+}
+
+/// A status as C knows it, and why a listener is not online.
+pub(crate) fn number_and_reason(status: &Status) -> (hr_status, Option<&Error>) {
+    match status {
+        Status::Connecting => (HR_STATUS_CONNECTING, None),
+        Status::Online { .. } => (HR_STATUS_ONLINE, None),
+        Status::Offline { error, .. } => (HR_STATUS_OFFLINE, Some(error)),
+        Status::Closed { error } => (HR_STATUS_CLOSED, error.as_ref()),
+        _ => (0, None),
     }
 }
 
@@ -232,12 +300,30 @@ pub unsafe extern "C" fn hr_listener_close(
     unsafe {
         run(error, || {
             let object = LISTENERS.get(Handle(listener.id))?;
-            let closing = async {
-                object.accepted.end();
-                object.listener.close().await;
-                Ok::<_, Error>(())
+            block_on(object.close(), timeout_ms)
+        })
+    }
+}
+
+/// The same for a queue. One that is cancelled closes the listener all the same.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_listener_close_submit(
+    listener: hr_listener,
+    queue: hr_queue,
+    tag: u64,
+    operation: *mut hr_operation,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let object = LISTENERS.get(Handle(listener.id))?;
+            let queue = queue_of(queue)?;
+            let future = async move {
+                object.close().await;
+                Ok(Value::None)
             };
-            wait(closing, timeout_ms)
+            hr_operation::store(operation, operation::submit(&queue, tag, future)?);
+            Ok(())
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Who listens on a hybrid connection, and what was agreed on with the relay.
 
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hybridrelay_bindings_common::core::{Presence, PresenceWatcher, PresentListener, Sender};
@@ -12,6 +12,7 @@ use hybridrelay_bindings_common::{Code, Failure, operation};
 use crate::boundary::{Out, copy_out, required, run, wait};
 use crate::error::{hr_code, hr_error};
 use crate::listener::{LISTENERS, hr_listener};
+use crate::news::{News, last_told};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 use crate::sender::{hr_sender, sender_of};
 
@@ -322,9 +323,7 @@ pub(crate) fn insert_watch(watcher: PresenceWatcher) -> Result<hr_presence_watch
 }
 
 fn watcher(watch: hr_presence_watch) -> Result<PresenceWatcher> {
-    let watcher = WATCHES.get(Handle(watch.id))?;
-    let watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(watcher)
+    Ok(last_told(&*WATCHES.get(Handle(watch.id))?))
 }
 
 /// Who listens now, or did when the relay was heard last.
@@ -355,7 +354,7 @@ pub unsafe extern "C" fn hr_presence_watch_next(
     unsafe {
         run(error, || {
             let out = Out::new("presence", presence)?;
-            out.set(insert(wait(changed(WATCHES.get(Handle(watch.id))?), timeout_ms)?)?);
+            out.set(insert(wait(changed(WATCHES.get(Handle(watch.id))?), timeout_ms)?.tell())?);
             Ok(())
         })
     }
@@ -374,7 +373,7 @@ pub unsafe extern "C" fn hr_presence_watch_next_submit(
         run(error, || {
             let watcher = WATCHES.get(Handle(watch.id))?;
             let queue = queue_of(queue)?;
-            let future = async move { changed(watcher).await.map(Value::Presence) };
+            let future = async move { Ok(Value::PresenceNews(Box::new(changed(watcher).await?))) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })
@@ -382,11 +381,10 @@ pub unsafe extern "C" fn hr_presence_watch_next_submit(
 }
 
 /// Cancel-safe: what was not told is still news.
-async fn changed(shared: Arc<Mutex<PresenceWatcher>>) -> Result<Presence> {
-    let mut watcher = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let presence = watcher.changed().await;
-    *shared.lock().unwrap_or_else(PoisonError::into_inner) = watcher;
-    presence.ok_or_else(|| Failure::new(Code::END, "the library was shut down"))
+async fn changed(told: Arc<Mutex<PresenceWatcher>>) -> Result<News<PresenceWatcher, Presence>> {
+    let mut watcher = last_told(&told);
+    let presence = watcher.changed().await.ok_or_else(|| Failure::new(Code::END, "the library was shut down"))?;
+    Ok(News::new(presence, watcher, told))
 }
 
 /// HR_OK while the relay is heard; otherwise why it is not, as a failure of this call. It is asked again for ever.

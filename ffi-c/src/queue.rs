@@ -1,10 +1,13 @@
 //! Completion queues, for programs with an event loop.
 
+use std::ptr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hybridrelay_bindings_common::Failure;
-use hybridrelay_bindings_common::core::{Connection, Endpoint, Event, Message, Presence, PresenceWatcher, Publisher};
+use hybridrelay_bindings_common::core::{
+    Connection, Endpoint, Event, Message, Presence, PresenceWatcher, Publisher, Status, StatusWatcher,
+};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::operation::{self, OperationId};
@@ -17,7 +20,9 @@ use crate::discovery::{self, hr_endpoints};
 use crate::error::{code_of, hr_code, hr_error};
 use crate::events::{self, hr_event, hr_publisher};
 use crate::incoming::{self, Waiting, hr_incoming};
+use crate::listener::{self, hr_listener};
 use crate::local::{self, hr_relay_event};
+use crate::news::News;
 use crate::presence::{self, hr_presence, hr_presence_watch};
 
 pub(crate) static QUEUES: Table<Queue<Value>> = Table::new(6, "a queue");
@@ -55,9 +60,11 @@ pub struct hr_completion {
     pub connection: hr_connection,
     /// Of a receive, and of a read of a body or a stream: then HR_MESSAGE_BINARY.
     pub message: hr_message,
-    /// More about a failure; NULL on success. Of hr_forwarder_failure_submit what has failed in the forwarder, with the code HR_OK.
+    /// More about a failure; NULL on success. With the code HR_OK: of hr_forwarder_failure_submit what has failed in the forwarder, of
+    /// hr_listener_wait_status_submit why the listener is not online.
     pub error: *mut hr_error,
-    /// How many bytes a write has taken over; how many listeners have a one-way request; the status of a response.
+    /// How many bytes a write has taken over; how many listeners have a one-way request; the status of a response or of a
+    /// listener.
     pub number: u64,
     /// Of hr_publisher_open_submit.
     pub publisher: hr_publisher,
@@ -71,6 +78,8 @@ pub struct hr_completion {
     pub endpoints: hr_endpoints,
     /// Of hr_relay_events_next_submit.
     pub relay_event: hr_relay_event,
+    /// Of hr_listener_open_submit.
+    pub listener: hr_listener,
 }
 
 /// What an operation brings. It gets its handle when the program takes it out of the queue, so what nobody takes goes back where it came
@@ -89,6 +98,9 @@ pub(crate) enum Value {
     PresenceWatch(PresenceWatcher),
     Endpoints(Vec<Endpoint>),
     RelayEvent(Taken<Arc<hybridrelay_relay::Event>>),
+    Listener(Box<listener::Object>),
+    Status(Box<News<StatusWatcher, Status>>),
+    PresenceNews(Box<News<PresenceWatcher, Presence>>),
 }
 
 impl hr_completion {
@@ -107,6 +119,14 @@ impl hr_completion {
             Value::PresenceWatch(watcher) => self.presence_watch = presence::insert_watch(watcher)?,
             Value::Endpoints(endpoints) => self.endpoints = discovery::insert(endpoints)?,
             Value::RelayEvent(event) => self.relay_event = local::insert_event(event.keep())?,
+            Value::Listener(opened) => self.listener = listener::insert(*opened)?,
+            Value::Status(status) => {
+                let status = status.tell();
+                let (number, reason) = listener::number_and_reason(&status);
+                self.number = number.into();
+                self.error = reason.map_or(ptr::null_mut(), |error| hr_error::boxed(Failure::Core(error.clone())));
+            }
+            Value::PresenceNews(presence) => self.presence = presence::insert(presence.tell())?,
         }
         Ok(())
     }
@@ -161,7 +181,7 @@ pub unsafe extern "C" fn hr_queue_next(
                 incoming: hr_incoming { id: 0 },
                 connection: hr_connection { id: 0 },
                 message: hr_message::none(),
-                error: std::ptr::null_mut(),
+                error: ptr::null_mut(),
                 number: 0,
                 publisher: hr_publisher { id: 0 },
                 event: hr_event { id: 0 },
@@ -169,6 +189,7 @@ pub unsafe extern "C" fn hr_queue_next(
                 presence_watch: hr_presence_watch { id: 0 },
                 endpoints: hr_endpoints { id: 0 },
                 relay_event: hr_relay_event { id: 0 },
+                listener: hr_listener { id: 0 },
             };
             if let Err(failure) = ended.result.and_then(|value| completion.hold(value)) {
                 completion.code = failure.code().0;
@@ -202,8 +223,8 @@ pub extern "C" fn hr_operation_cancel(operation: hr_operation) {
 /// hear of its end. When the call returns none is under way any more.
 ///
 /// What has come for them and was not taken from the queue goes back: senders and requests to their listener, messages, bytes and events to
-/// what they were received from, in their order; the next call gets them. Objects that an operation has opened, such as a connection, are
-/// released.
+/// what they were received from, in their order; the next call gets them. A change of a status or of who listens is still news. Objects that an
+/// operation has opened, such as a connection or a listener, are released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_queue_release(queue: hr_queue, error: *mut *mut hr_error) -> hr_code {
     unsafe {

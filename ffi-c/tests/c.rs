@@ -59,6 +59,11 @@ fn what_came_for_a_queue_that_is_released_goes_back() {
 }
 
 #[test]
+fn what_waits_for_a_queue_ends_in_it_is_cancelled_or_goes_with_it() {
+    passes("submitted");
+}
+
+#[test]
 fn requests_are_answered_from_c_to_c() {
     passes("http");
 }

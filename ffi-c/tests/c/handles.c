@@ -16,8 +16,10 @@ enum { TAG = 1 };
 static char buffer[256];
 static size_t len;
 
-/* Every call on publishers, events, presences, endpoints and what follows a relay, with this number for a handle. */
+/* Calls that end in a queue, and every call on publishers, events, presences, endpoints and what follows a relay, with this number for a handle. */
 static void leads_nowhere(uint64_t id, hr_queue queue) {
+  hr_listener listener = {id};
+  hr_incoming incoming = {id};
   hr_connection connection = {id};
   hr_publisher publisher = {id};
   hr_events events = {id};
@@ -32,13 +34,21 @@ static void leads_nowhere(uint64_t id, hr_queue queue) {
   hr_endpoints_watch follows = {id};
   hr_message message;
 
+  NOTHING(hr_listener_wait_status_submit(listener, queue, TAG, NULL, &error));
+  NOTHING(hr_listener_close_submit(listener, queue, TAG, NULL, &error));
+  NOTHING(hr_incoming_reject_submit(incoming, 403, NULL, 0, queue, TAG, NULL, &error));
+  NOTHING(hr_connection_flush_submit(connection, queue, TAG, NULL, &error));
+  NOTHING(hr_connection_shutdown_submit(connection, queue, TAG, NULL, &error));
   NOTHING(hr_connection_close_submit(connection, queue, TAG, NULL, &error));
+  NOTHING(hr_connection_close_with_submit(connection, 1000, NULL, 0, queue, TAG, NULL, &error));
   NOTHING(hr_publisher_publish(publisher, HR_MESSAGE_TEXT, NULL, 0, 0, &error));
   NOTHING(hr_publisher_publish_submit(publisher, HR_MESSAGE_TEXT, NULL, 0, queue, TAG, NULL, &error));
   NOTHING(hr_publisher_flush(publisher, 0, &error));
+  NOTHING(hr_publisher_flush_submit(publisher, queue, TAG, NULL, &error));
   NOTHING(hr_publisher_close(publisher, 0, &error));
   NOTHING(hr_publisher_close_submit(publisher, queue, TAG, NULL, &error));
   NOTHING(hr_publisher_ended(publisher, 0, &error));
+  NOTHING(hr_publisher_ended_submit(publisher, queue, TAG, NULL, &error));
   NOTHING(hr_publisher_abort(publisher, &error));
   NOTHING(hr_publisher_tracking_id(publisher, buffer, sizeof buffer, &len, &error));
   NOTHING(hr_publisher_release(publisher, &error));
@@ -123,10 +133,12 @@ static void begins_nothing(const char *cs, uint64_t id, hr_sender sender, hr_que
   NOTHING(hr_local_relay_resume(no_relay, 1, &error));
   NOTHING(hr_local_relay_cut_after(no_relay, 1, 0, &error));
   if (id) {
+    NOTHING(hr_listener_open_submit(cs, HR_NTS, no_options, queue, TAG, NULL, &error));
     NOTHING(hr_endpoints_find(cs, HR_NTS, no_options, 0, &endpoints, &error));
     NOTHING(hr_endpoints_find_submit(cs, HR_NTS, no_options, queue, TAG, NULL, &error));
     NOTHING(hr_endpoints_watch_new(cs, HR_NTS, no_options, &follows, &error));
   }
+  NOTHING(hr_listener_open_submit(cs, HR_NTS, DEFAULTS, no_queue, TAG, NULL, &error));
   NOTHING(hr_endpoints_find_submit(cs, HR_NTS, DEFAULTS, no_queue, TAG, NULL, &error));
   NOWHERE(hr_publisher_open(no_sender, NULL, 0, NULL, 0, 0, NULL, &error));
   NOWHERE(hr_sender_presence(no_sender, 0, NULL, &error));
