@@ -13,7 +13,11 @@
  *   also be a limit of an option or of the relay, which has ended something: hr_error_is_call_timeout tells them apart.
  * - What a call uses up it also releases: its handle gives HR_INVALID_HANDLE from then on.
  * - After fork, handles of the parent give HR_FORKED in the child, which makes objects of its own.
- * - No call raises a signal or changes a handler, prints, or ends the process. A program may end without releasing anything.
+ * - A blocking call does the library's work on the thread that waits in it: the sockets, TLS and timers of all that calls without
+ *   _submit have begun. A thread of the library stands in while none of yours waits, and what was submitted runs on worker threads of the
+ *   library. None of them calls into the program. A thread that makes calls needs a stack of 256 KiB.
+ * - No call raises a signal or changes a handler, prints, or ends the process. A signal that is handled on a thread that waits in a call does
+ *   not end the wait. A program may end without releasing anything; one that looks for leaks calls hr_shutdown first.
  */
 
 #ifndef HYBRIDRELAY_H

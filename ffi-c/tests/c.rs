@@ -64,6 +64,11 @@ fn what_waits_for_a_queue_ends_in_it_is_cancelled_or_goes_with_it() {
 }
 
 #[test]
+fn calls_survive_signals_and_need_little_stack() {
+    passes("interrupted");
+}
+
+#[test]
 fn requests_are_answered_from_c_to_c() {
     passes("http");
 }
