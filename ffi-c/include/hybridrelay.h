@@ -1451,8 +1451,7 @@ hr_code hr_publisher_ended(struct hr_publisher publisher,
                            struct hr_error **error);
 
 /**
- * The same for a queue. It uses the publisher, and ends neither with hr_publisher_close nor with hr_publisher_abort: cancel it when you have
- * done with the publisher.
+ * The same for a queue. It uses the publisher, and hr_publisher_close does not end it: cancel it when you have done with the publisher.
  */
 hr_code hr_publisher_ended_submit(struct hr_publisher publisher,
                                   struct hr_queue queue,
@@ -2787,6 +2786,16 @@ hr_code hr_test_submit(bool panics,
                        struct hr_error **error);
 #endif
 
+#if defined(HR_TEST_HOOKS)
+/**
+ * A blocking call that never ends. That it waits is told by a completion of operation 0 in the queue.
+ */
+hr_code hr_test_wait(struct hr_queue queue,
+                     uint64_t tag,
+                     uint32_t timeout_ms,
+                     struct hr_error **error);
+#endif
+
 /**
  * Makes a shared access signature for an audience, such as "http://relay.example.net/hyco", that is valid for so many seconds from
  * now. It is copied in the manner of hr_incoming_get. A secret: whoever has it may do what the key's rule allows.
@@ -2819,8 +2828,10 @@ const char *hr_version(void);
 size_t hr_live_handles(void);
 
 /**
- * Ends the library's threads, for programs that unload it. Connections that are open are cut. Waits timeout_ms at most. The next
- * object starts threads anew.
+ * Ends the library's threads: for programs that unload it, and before a leak checker looks, to which what is in the middle of something
+ * may seem to be a leak. Connections that are open are cut, whoever waits in a call of an object gets HR_CLOSED, and operations under way
+ * have no completion. What was connected is of no more use and can be released. Waits timeout_ms at most. The next object starts
+ * threads anew.
  */
 void hr_shutdown(uint32_t timeout_ms);
 

@@ -2,7 +2,7 @@
 
 use hybridrelay_bindings_common::{Code, operation, test_hooks};
 
-use crate::boundary::run;
+use crate::boundary::{run, wait};
 use crate::error::{hr_code, hr_error};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
@@ -40,6 +40,26 @@ pub unsafe extern "C" fn hr_test_submit(
             };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
+        })
+    }
+}
+
+/// A blocking call that never ends. That it waits is told by a completion of operation 0 in the queue.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_test_wait(
+    queue: hr_queue,
+    tag: u64,
+    timeout_ms: u32,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let queue = queue_of(queue)?;
+            let hangs = async {
+                queue.post(tag, Value::None);
+                test_hooks::hang().await
+            };
+            wait(hangs, timeout_ms)
         })
     }
 }

@@ -64,6 +64,11 @@ fn what_waits_for_a_queue_ends_in_it_is_cancelled_or_goes_with_it() {
 }
 
 #[test]
+fn an_end_reaches_whoever_waits_and_new_objects_work_after_it() {
+    passes("ended");
+}
+
+#[test]
 fn calls_survive_signals_and_need_little_stack() {
     passes("interrupted");
 }
