@@ -262,8 +262,7 @@ pub unsafe extern "C" fn hr_publisher_ended(
     }
 }
 
-/// The same for a queue. It uses the publisher, and ends neither with hr_publisher_close nor with hr_publisher_abort: cancel it when you have
-/// done with the publisher.
+/// The same for a queue. It uses the publisher, and hr_publisher_close does not end it: cancel it when you have done with the publisher.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_publisher_ended_submit(
     publisher: hr_publisher,

@@ -137,13 +137,14 @@ static void an_attempt_that_nobody_waits_for_is_given_up(void) {
   CHECK(close(server) == 0);
 }
 
-static void a_listener_that_nobody_takes_goes_offline(const char *cs) {
+static void a_listener_that_nobody_takes_goes_offline(hr_local_relay relay, const char *cs) {
   hr_options options;
   hr_sender asks;
   hr_presence_watch watch;
   hr_presence presence;
   hr_queue queue = made();
   OK(hr_options_new(&options, &error));
+  OK(hr_local_relay_add(relay, "left", HR_NTS, 0, &error));
   OK(hr_options_set_str(options, HR_OPT_ENTITY, "left", HR_NTS, &error));
   OK(hr_sender_new(cs, HR_NTS, options, &asks, &error));
   OK(hr_listener_open_submit(cs, HR_NTS, options, queue, TAG, NULL, &error));
@@ -452,6 +453,18 @@ static void a_publisher_is_flushed_and_its_end_is_told(hr_local_relay relay, con
   OK(hr_publisher_flush_submit(publisher, queue, TAG, NULL, &error));
   ends(queue, HR_MESSAGE_TOO_LARGE);
   OK(hr_publisher_release(publisher, &error));
+  /* Our own end of it is told to whoever waits for one only if it is sudden. */
+  OK(hr_publisher_open(says, NULL, 0, NULL, 0, LONG, &publisher, &error));
+  OK(hr_publisher_ended_submit(publisher, queue, TAG, NULL, &error));
+  OK(hr_publisher_abort(publisher, &error));
+  ends(queue, HR_CLOSED);
+  OK(hr_publisher_release(publisher, &error));
+  OK(hr_publisher_open(says, NULL, 0, NULL, 0, LONG, &publisher, &error));
+  OK(hr_publisher_ended_submit(publisher, queue, TAG, &waits, &error));
+  OK(hr_publisher_close(publisher, LONG, &error));
+  OK(hr_publisher_release(publisher, &error));
+  hr_operation_cancel(waits);
+  ends(queue, HR_CANCELLED);
   OK(hr_events_release(events, &error));
   OK(hr_listener_release(hears, &error));
   OK(hr_sender_release(says, &error));
@@ -466,7 +479,7 @@ int main(void) {
   OK(hr_sender_new(cs, HR_NTS, DEFAULTS, &sender, &error));
   a_listener_is_opened_and_closed(cs);
   an_attempt_that_nobody_waits_for_is_given_up();
-  a_listener_that_nobody_takes_goes_offline(cs);
+  a_listener_that_nobody_takes_goes_offline(relay, cs);
   closing_goes_on_whatever_becomes_of_its_queue(cs);
   a_change_of_the_status_is_told_once(relay, cs);
   who_listens_is_still_news(cs);
