@@ -74,7 +74,8 @@ impl Forwarder {
     }
 
     /// Whether responses are adapted to where the sender is: `Location` and the `Path` of cookies get the hybrid connection's name in
-    /// front, and a `Location` at the server itself loses its host. Default false. Only together with [`strip`](Self::strip).
+    /// front, in place of the server's `base`, and a `Location` at the server itself loses its host. Default false. Only together with
+    /// [`strip`](Self::strip).
     pub fn rewrite(mut self, yes: bool) -> Self {
         self.rewriting.responses = yes;
         self
@@ -189,7 +190,12 @@ impl Forward {
                 match answer {
                     Ok(mut response) => {
                         record.server_answered();
-                        self.rewriting.response(response.headers_mut(), &place.mount, server.authority());
+                        self.rewriting.response(
+                            response.headers_mut(),
+                            &place.mount,
+                            server.authority(),
+                            server.base(),
+                        );
                         response
                     }
                     // What was lost with the sender is no fault of the server's.

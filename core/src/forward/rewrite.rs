@@ -41,12 +41,13 @@ impl Rewriting {
         }
     }
 
-    pub(super) fn response(&self, headers: &mut HeaderMap, mount: &str, server: &Authority) {
+    pub(super) fn response(&self, headers: &mut HeaderMap, mount: &str, server: &Authority, base: &str) {
         if !self.responses || mount.is_empty() {
             return;
         }
+        let moved = Moved { mount, base };
         if let Some(adapted) =
-            headers.get(header::LOCATION).and_then(|value| location(value.to_str().ok()?, mount, server))
+            headers.get(header::LOCATION).and_then(|value| moved.location(value.to_str().ok()?, server))
         {
             set(headers, header::LOCATION, &adapted);
         }
@@ -54,8 +55,7 @@ impl Rewriting {
             let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
             headers.remove(header::SET_COOKIE);
             for cookie in cookies {
-                let adapted =
-                    cookie.to_str().ok().and_then(|text| HeaderValue::from_str(&set_cookie(text, mount)).ok());
+                let adapted = cookie.to_str().ok().and_then(|text| HeaderValue::from_str(&moved.set_cookie(text)).ok());
                 headers.append(header::SET_COOKIE, adapted.unwrap_or(cookie));
             }
         }
@@ -68,34 +68,60 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// A place on the server as the sender reaches it; `None` for one that needs no change.
-fn location(text: &str, mount: &str, server: &Authority) -> Option<String> {
-    if text.starts_with("//") {
-        return None;
-    }
-    if text.starts_with('/') {
-        return Some(format!("{mount}{text}"));
-    }
-    let uri: Uri = text.parse().ok()?;
-    if !uri.authority()?.as_str().eq_ignore_ascii_case(server.as_str()) {
-        return None;
-    }
-    // A fragment is no part of a URI as HTTP libraries know it.
-    let fragment = text.split_once('#').map_or(String::new(), |(_, fragment)| format!("#{fragment}"));
-    Some(format!("{mount}{}{fragment}", uri.path_and_query().map_or("/", |target| target.as_str())))
+/// Where senders find what the server has below `base`: below `mount`.
+struct Moved<'a> {
+    mount: &'a str,
+    base: &'a str,
 }
 
-/// A cookie whose path, if it has one, lies below the mount point.
-fn set_cookie(text: &str, mount: &str) -> String {
-    let attributes = text.split(';').map(|attribute| {
-        let Some((name, path)) = attribute.split_once('=') else { return attribute.to_owned() };
-        if name.trim().eq_ignore_ascii_case("path") && path.trim().starts_with('/') {
-            format!("{name}={mount}{}", path.trim())
-        } else {
-            attribute.to_owned()
+impl Moved<'_> {
+    /// A path as the sender knows it; `None` for one that no sender can reach.
+    fn path(&self, path: &str) -> Option<String> {
+        let below = path.strip_prefix(self.base)?;
+        if below.starts_with('/') {
+            return Some(format!("{}{below}", self.mount));
         }
-    });
-    attributes.collect::<Vec<_>>().join(";")
+        (below.is_empty() || below.starts_with(['?', '#'])).then(|| format!("{}/{below}", self.mount))
+    }
+
+    /// A place on the server as the sender reaches it; `None` for one that needs no change.
+    fn location(&self, text: &str, server: &Authority) -> Option<String> {
+        if text.starts_with("//") {
+            return None;
+        }
+        if text.starts_with('/') {
+            return self.path(text);
+        }
+        let uri: Uri = text.parse().ok()?;
+        if !uri.authority()?.as_str().eq_ignore_ascii_case(server.as_str()) {
+            return None;
+        }
+        let path = self.path(uri.path_and_query().map_or("/", |target| target.as_str()))?;
+        // A fragment is no part of a URI as HTTP libraries know it.
+        let fragment = text.split_once('#').map_or(String::new(), |(_, fragment)| format!("#{fragment}"));
+        Some(format!("{path}{fragment}"))
+    }
+
+    /// A cookie whose path, if it has one, lies below the mount point. One for everything above the base is one for all below it.
+    fn set_cookie(&self, text: &str) -> String {
+        let attributes = text.split(';').map(|attribute| {
+            let Some((name, path)) = attribute.split_once('=') else { return attribute.to_owned() };
+            if !name.trim().eq_ignore_ascii_case("path") {
+                return attribute.to_owned();
+            }
+            let path = path.trim();
+            let covers_base = self.base.strip_prefix(path.trim_end_matches('/'));
+            let moved = match covers_base {
+                Some(rest) if path.starts_with('/') && (rest.is_empty() || rest.starts_with('/')) => {
+                    Some(format!("{}/", self.mount))
+                }
+                _ if path.starts_with('/') => self.path(path),
+                _ => None,
+            };
+            moved.map_or_else(|| attribute.to_owned(), |path| format!("{name}={path}"))
+        });
+        attributes.collect::<Vec<_>>().join(";")
+    }
 }
 
 #[cfg(test)]
@@ -113,18 +139,46 @@ mod tests {
             ("https://elsewhere.example.net/x", None),
             ("next", None),
         ] {
-            assert_eq!(location(text, "/hyco", &server).as_deref(), adapted, "{text}");
+            let moved = Moved { mount: "/hyco", base: "" };
+            assert_eq!(moved.location(text, &server).as_deref(), adapted, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_base_of_a_server_is_not_doubled() {
+        let server = Authority::from_static("127.0.0.1:8080");
+        let moved = Moved { mount: "/hyco", base: "/base" };
+        for (text, adapted) in [
+            ("/base/next?x#y", Some("/hyco/next?x#y")),
+            ("/base", Some("/hyco/")),
+            ("/base?x", Some("/hyco/?x")),
+            ("http://127.0.0.1:8080/base/a#b", Some("/hyco/a#b")),
+            // Nothing leads there from here.
+            ("/based", None),
+            ("/elsewhere", None),
+            ("http://127.0.0.1:8080/", None),
+        ] {
+            assert_eq!(moved.location(text, &server).as_deref(), adapted, "{text}");
+        }
+        for (path, adapted) in [
+            ("/base/in", "/hyco/in"),
+            ("/base", "/hyco/"),
+            ("/base/", "/hyco/"),
+            ("/", "/hyco/"),
+            ("/based", "/based"),
+            ("/b", "/b"),
+            ("in", "in"),
+        ] {
+            assert_eq!(moved.set_cookie(&format!("a=1; Path={path}")), format!("a=1; Path={adapted}"), "{path}");
         }
     }
 
     #[test]
     fn cookies_move_with_their_path() {
-        assert_eq!(set_cookie("a=/x; Path=/; HttpOnly", "/hyco"), "a=/x; Path=/hyco/; HttpOnly");
-        assert_eq!(
-            set_cookie("a=1; path=/in; Expires=Wed, 21 Oct", "/hyco"),
-            "a=1; path=/hyco/in; Expires=Wed, 21 Oct"
-        );
-        assert_eq!(set_cookie("a=1", "/hyco"), "a=1");
+        let moved = Moved { mount: "/hyco", base: "" };
+        assert_eq!(moved.set_cookie("a=/x; Path=/; HttpOnly"), "a=/x; Path=/hyco/; HttpOnly");
+        assert_eq!(moved.set_cookie("a=1; path=/in; Expires=Wed, 21 Oct"), "a=1; path=/hyco/in; Expires=Wed, 21 Oct");
+        assert_eq!(moved.set_cookie("a=1"), "a=1");
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl HttpServer {
         &self.authority
     }
 
+    /// The path that all of its resources lie below, without a slash at its end.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(super) async fn request(&self, request: Request<Body>, place: &Place) -> Result<Response<Body>> {
         let (mut parts, body) = request.into_parts();
         parts.uri = place.uri(self.scheme.clone(), self.authority.clone(), &self.base)?;
