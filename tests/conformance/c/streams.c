@@ -6,14 +6,6 @@
 
 #define TAG ((uint64_t)(uintptr_t)command)
 
-/* A call that only waits for so long, again and again until it is over or the command was cancelled. */
-#define PATIENTLY(code, call)                                                   \
-  do {                                                                          \
-    hr_error_free(error);                                                       \
-    error = NULL;                                                               \
-    code = was_cancelled(command) ? HR_CANCELLED : (call);                      \
-  } while (code == HR_WOULD_BLOCK || hr_error_is_call_timeout(error))
-
 static void add_each(hr_options options, hr_option option, const cJSON *texts) {
   const cJSON *text;
   cJSON_ArrayForEach(text, texts) { hr_options_set_str(options, option, cJSON_GetStringValue(text), HR_NTS, NULL); }
@@ -78,6 +70,11 @@ static void tell(struct command *command, hr_code code, hr_error *error) {
   }
 }
 
+/* The end of an operation that was submitted, or why it was not. */
+static hr_completion ended(struct command *command, hr_code code, hr_operation operation, hr_error *error) {
+  return code == HR_OK ? awaited(command, operation) : (hr_completion){.code = code, .error = error};
+}
+
 static void tell_end(struct command *command, hr_error *error) {
   cJSON *told = cJSON_CreateObject();
   cJSON_AddTrueToObject(told, "end");
@@ -88,16 +85,19 @@ static void tell_end(struct command *command, hr_error *error) {
 void do_open(struct command *command) {
   struct object made = {.kind = LISTENER};
   struct way way;
+  hr_operation operation;
   hr_error *error = NULL;
   if (!way_of(command, &way)) {
     return;
   }
-  hr_code code = hr_listener_open(way.connection_string, HR_NTS, way.options, HR_FOREVER, &made.listener, &error);
+  hr_code code = hr_listener_open_submit(way.connection_string, HR_NTS, way.options, the_queue(), TAG, &operation, &error);
   hr_options_release(way.options, NULL);
-  if (code == HR_OK) {
+  hr_completion end = ended(command, code, operation, error);
+  if (end.code == HR_OK) {
+    made.listener = end.listener;
     put_object(text_of(command->json, "as"), made);
   }
-  tell(command, code, error);
+  tell(command, end.code, end.error);
 }
 
 /* The next sender that wants a connection, and what is told of it. False if there is none, which was told then, or if it was a request, which
@@ -192,13 +192,19 @@ void do_reject(struct command *command) {
   if (!comes(command, &incoming, &told)) {
     return;
   }
-  hr_code code = status ? hr_incoming_reject(incoming, status, reason ? reason : "", HR_NTS, HR_FOREVER, &error)
-                        : hr_incoming_release(incoming, &error);
-  if (code == HR_OK) {
+  hr_completion end = {0};
+  if (status) {
+    hr_operation operation;
+    hr_code code = hr_incoming_reject_submit(incoming, status, reason, HR_NTS, the_queue(), TAG, &operation, &error);
+    end = ended(command, code, operation, error);
+  } else {
+    end.code = hr_incoming_release(incoming, &end.error);
+  }
+  if (end.code == HR_OK) {
     tell_ok(command, told);
   } else {
     cJSON_Delete(told);
-    tell_error(command, code, error);
+    tell_error(command, end.code, end.error);
   }
 }
 
@@ -301,6 +307,7 @@ void do_receive(struct command *command) {
 
 void do_echo(struct command *command) {
   double messages = 0, bytes = 0;
+  hr_operation operation;
   hr_error *error = NULL;
   struct object object;
   if (!finds(command, CONNECTION, &object)) {
@@ -317,15 +324,13 @@ void do_echo(struct command *command) {
       end = received(command, object.connection);
     }
   }
-  hr_code code = end.code;
-  if (code == HR_END) {
+  if (end.code == HR_END) {
     hr_error_free(end.error);
-    PATIENTLY(code, hr_connection_close(object.connection, A_WHILE, &error));
-  } else {
-    error = end.error;
+    hr_code code = hr_connection_close_submit(object.connection, the_queue(), TAG, &operation, &error);
+    end = ended(command, code, operation, error);
   }
-  if (code != HR_OK) {
-    tell_error(command, code, error);
+  if (end.code != HR_OK) {
+    tell_error(command, end.code, end.error);
     return;
   }
   cJSON *told = cJSON_CreateObject();
@@ -335,8 +340,8 @@ void do_echo(struct command *command) {
 }
 
 void do_shutdown(struct command *command) {
+  hr_operation operation;
   hr_error *error = NULL;
-  hr_code code;
   struct object object;
   if (!finds(command, 0, &object)) {
     return;
@@ -345,13 +350,15 @@ void do_shutdown(struct command *command) {
     shut_stream(command, &object);
     return;
   }
-  PATIENTLY(code, hr_connection_shutdown(object.connection, A_WHILE, &error));
-  tell(command, code, error);
+  hr_code code = hr_connection_shutdown_submit(object.connection, the_queue(), TAG, &operation, &error);
+  hr_completion end = ended(command, code, operation, error);
+  tell(command, end.code, end.error);
 }
 
 void do_close(struct command *command) {
   uint16_t with = (uint16_t)number_of(command->json, "code", 0);
   const char *reason = text_of(command->json, "reason");
+  hr_operation operation;
   hr_error *error = NULL;
   hr_code code;
   struct object object;
@@ -371,13 +378,14 @@ void do_close(struct command *command) {
     return;
   }
   if (object.kind == LISTENER) {
-    PATIENTLY(code, hr_listener_close(object.listener, A_WHILE, &error));
+    code = hr_listener_close_submit(object.listener, the_queue(), TAG, &operation, &error);
   } else if (with) {
-    PATIENTLY(code, hr_connection_close_with(object.connection, with, reason ? reason : "", HR_NTS, LONGER, &error));
+    code = hr_connection_close_with_submit(object.connection, with, reason, HR_NTS, the_queue(), TAG, &operation, &error);
   } else {
-    PATIENTLY(code, hr_connection_close(object.connection, LONGER, &error));
+    code = hr_connection_close_submit(object.connection, the_queue(), TAG, &operation, &error);
   }
-  tell(command, code, error);
+  hr_completion end = ended(command, code, operation, error);
+  tell(command, end.code, end.error);
 }
 
 void do_abort(struct command *command) {
@@ -405,6 +413,7 @@ void do_status(struct command *command) {
   const char *until = text_of(command->json, "until");
   hr_status status = 0;
   hr_code reason = HR_OK, code;
+  hr_operation operation;
   hr_error *error = NULL;
   struct object object;
   if (!finds(command, 0, &object)) {
@@ -416,7 +425,15 @@ void do_status(struct command *command) {
   }
   code = hr_listener_status(object.listener, &status, &reason, &error);
   while (code == HR_OK && until && strcmp(NAMES[status], until) != 0) {
-    PATIENTLY(code, hr_listener_wait_status(object.listener, A_WHILE, &status, &reason, &error));
+    code = hr_listener_wait_status_submit(object.listener, the_queue(), TAG, &operation, &error);
+    hr_completion end = ended(command, code, operation, error);
+    code = end.code;
+    error = end.error;
+    if (code == HR_OK) {
+      status = (hr_status)end.number;
+      reason = hr_error_code(error);
+      hr_error_free(error);
+    }
   }
   if (code == HR_END) {
     tell_end(command, error);

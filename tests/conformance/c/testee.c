@@ -104,13 +104,6 @@ void tell_error(struct command *command, hr_code code, hr_error *error) {
   tell(line);
 }
 
-bool was_cancelled(struct command *command) {
-  pthread_mutex_lock(&lock);
-  bool cancelled = command->cancelled;
-  pthread_mutex_unlock(&lock);
-  return cancelled;
-}
-
 /* Waits for an operation that was submitted with the command as its tag. */
 hr_completion awaited(struct command *command, hr_operation operation) {
   pthread_mutex_lock(&lock);

@@ -8,11 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How long a call that cannot be cancelled waits before it looks whether it was. */
-#define A_WHILE 50u
-/* The same for a close, whose own time limit begins anew with each call. */
-#define LONGER 2000u
-
 /* A command that is under way, in a thread of its own. */
 struct command {
   uint64_t id;
@@ -77,7 +72,6 @@ void tell_fault(struct command *command, const char *fault);
 /* An operation that ends in the queue. `submit` is called with the queue, the tag and where to store the operation. */
 hr_queue the_queue(void);
 hr_completion awaited(struct command *command, hr_operation operation);
-bool was_cancelled(struct command *command);
 
 /* streams.c and process.c */
 void do_open(struct command *command);
