@@ -2589,8 +2589,8 @@ void hr_operation_cancel(struct hr_operation operation);
  * hear of its end. When the call returns none is under way any more.
  *
  * What has come for them and was not taken from the queue goes back: senders and requests to their listener, messages, bytes and events to
- * what they were received from, in their order; the next call gets them. A change of a status or of who listens is still news. Objects that an
- * operation has opened, such as a connection or a listener, are released.
+ * what they were received from, in their order; the next call gets them. A change of a status, of who listens or of
+ * the endpoints is still news. Objects that an operation has opened, such as a connection or a listener, are released.
  */
 hr_code hr_queue_release(struct hr_queue queue,
                          struct hr_error **error);

@@ -1,7 +1,7 @@
 //! What a namespace offers.
 
 use std::ffi::c_char;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hybridrelay_bindings_common::core::{Endpoint, EndpointEvent, EndpointEvents, Namespace};
 use hybridrelay_bindings_common::errors::Result;
@@ -12,12 +12,13 @@ use hybridrelay_bindings_common::{Code, Failure, operation};
 use crate::boundary::{Out, copy_out, run, text, wait};
 use crate::error::{hr_code, hr_error};
 use crate::listener::target;
+use crate::news::{News, last_told};
 use crate::options::{Options, hr_options};
 use crate::presence::milliseconds;
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
 pub(crate) static ENDPOINTS: Table<Arc<[Endpoint]>> = Table::new(47, "a list of endpoints");
-pub(crate) static WATCHES: Table<Arc<Turns<Watch>>> = Table::new(48, "a watch of endpoints");
+pub(crate) static WATCHES: Table<Watched> = Table::new(48, "a watch of endpoints");
 
 /// The endpoints of a namespace that are online, at one moment, in the order of their names.
 #[repr(C)]
@@ -51,10 +52,18 @@ pub const HR_ENDPOINT_URL: hr_endpoint_field = 5;
 /// Where it takes WebSockets.
 pub const HR_ENDPOINT_WEB_SOCKET_URL: hr_endpoint_field = 6;
 
+/// A watch, and how many changes of it were told.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    watch: Arc<Turns<Watch>>,
+    told: Arc<Mutex<u64>>,
+}
+
 /// What is known and what has changed.
 pub(crate) struct Watch {
     events: EndpointEvents,
     known: Vec<Endpoint>,
+    changes: u64,
 }
 
 /// Finds the endpoints of a namespace that are online now. The connection string is as for hr_listener_open; a hybrid connection in it
@@ -211,8 +220,9 @@ pub unsafe extern "C" fn hr_endpoints_watch_new(
         run(error, || {
             let out = Out::new("watch", watch)?;
             let namespace = namespace(text("connection_string", connection_string, len)?, options)?;
-            let watch = Arc::new(Turns::new(Watch { events: namespace.watch(), known: Vec::new() }));
-            out.set(hr_endpoints_watch { id: WATCHES.insert(watch)?.0 });
+            let watch = Turns::new(Watch { events: namespace.watch(), known: Vec::new(), changes: 0 });
+            let object = Watched { watch: Arc::new(watch), told: Arc::default() };
+            out.set(hr_endpoints_watch { id: WATCHES.insert(object)?.0 });
             Ok(())
         })
     }
@@ -230,7 +240,7 @@ pub unsafe extern "C" fn hr_endpoints_watch_next(
     unsafe {
         run(error, || {
             let out = Out::new("endpoints", endpoints)?;
-            out.set(insert(wait(changed(WATCHES.get(Handle(watch.id))?), timeout_ms)?)?);
+            out.set(insert(wait(changed(WATCHES.get(Handle(watch.id))?), timeout_ms)?.tell())?);
             Ok(())
         })
     }
@@ -249,22 +259,24 @@ pub unsafe extern "C" fn hr_endpoints_watch_next_submit(
         run(error, || {
             let watch = WATCHES.get(Handle(watch.id))?;
             let queue = queue_of(queue)?;
-            let future = async move { changed(watch).await.map(Value::Endpoints) };
+            let future = async move { Ok(Value::EndpointsNews(changed(watch).await?)) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })
     }
 }
 
-/// Cancel-safe.
-async fn changed(watch: Arc<Turns<Watch>>) -> Result<Vec<Endpoint>> {
+/// Cancel-safe: what was not told is still news.
+async fn changed(watched: Watched) -> Result<News<u64, Vec<Endpoint>>> {
+    let Watched { watch, told } = watched;
     let mut watch = watch.turn().await;
-    loop {
+    while watch.changes == last_told(&told) {
         let event = watch.events.next().await?;
         if watch.know(event) {
-            return Ok(watch.known.clone());
+            watch.changes += 1;
         }
     }
+    Ok(News::new(watch.known.clone(), watch.changes, told))
 }
 
 impl Watch {

@@ -101,6 +101,7 @@ pub(crate) enum Value {
     Listener(Box<listener::Object>),
     Status(Box<News<StatusWatcher, Status>>),
     PresenceNews(Box<News<PresenceWatcher, Presence>>),
+    EndpointsNews(News<u64, Vec<Endpoint>>),
 }
 
 impl hr_completion {
@@ -127,6 +128,7 @@ impl hr_completion {
                 self.error = reason.map_or(ptr::null_mut(), |error| hr_error::boxed(Failure::Core(error.clone())));
             }
             Value::PresenceNews(presence) => self.presence = presence::insert(presence.tell())?,
+            Value::EndpointsNews(endpoints) => self.endpoints = discovery::insert(endpoints.tell())?,
         }
         Ok(())
     }
@@ -223,8 +225,8 @@ pub extern "C" fn hr_operation_cancel(operation: hr_operation) {
 /// hear of its end. When the call returns none is under way any more.
 ///
 /// What has come for them and was not taken from the queue goes back: senders and requests to their listener, messages, bytes and events to
-/// what they were received from, in their order; the next call gets them. A change of a status or of who listens is still news. Objects that an
-/// operation has opened, such as a connection or a listener, are released.
+/// what they were received from, in their order; the next call gets them. A change of a status, of who listens or of
+/// the endpoints is still news. Objects that an operation has opened, such as a connection or a listener, are released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_queue_release(queue: hr_queue, error: *mut *mut hr_error) -> hr_code {
     unsafe {

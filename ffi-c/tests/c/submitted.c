@@ -247,18 +247,33 @@ static void a_change_of_the_status_is_told_once(hr_local_relay relay, const char
   OK(hr_queue_release(queue, &error));
 }
 
-static void who_listens_is_still_news(const char *cs) {
+static void who_listens_is_still_news(hr_local_relay relay, const char *cs) {
   hr_options options;
   hr_sender asks;
   hr_listener opened;
   hr_presence_watch watch;
   hr_presence presence;
+  hr_endpoints_watch finds;
+  hr_endpoints found;
+  size_t many;
   hr_queue queue = made();
+  OK(hr_local_relay_add(relay, "news", HR_NTS, HR_ENTITY_DISCOVERABLE, &error));
   OK(hr_options_new(&options, &error));
   OK(hr_options_set_str(options, HR_OPT_ENTITY, "news", HR_NTS, &error));
   OK(hr_listener_open(cs, HR_NTS, options, LONG, &opened, &error));
   OK(hr_sender_new(cs, HR_NTS, options, &asks, &error));
   OK(hr_sender_watch_presence(asks, LONG, &watch, &error));
+  OK(hr_endpoints_watch_new(cs, HR_NTS, DEFAULTS, &finds, &error));
+  OK(hr_endpoints_watch_next_submit(finds, queue, TAG, NULL, &error));
+  leaves(queue);
+  OK(hr_endpoints_watch_next(finds, 0, &found, &error));
+  OK(hr_endpoints_count(found, &many, &error));
+  CHECK(many == 1);
+  OK(hr_endpoints_release(found, &error));
+  WANT(HR_WOULD_BLOCK, hr_endpoints_watch_next(finds, 0, &found, &error));
+  OK(hr_endpoints_watch_release(finds, &error));
+
+  queue = made();
   OK(hr_presence_watch_next_submit(watch, queue, TAG, NULL, &error));
   OK(hr_listener_close(opened, LONG, &error));
   leaves(queue);
@@ -482,7 +497,7 @@ int main(void) {
   a_listener_that_nobody_takes_goes_offline(relay, cs);
   closing_goes_on_whatever_becomes_of_its_queue(cs);
   a_change_of_the_status_is_told_once(relay, cs);
-  who_listens_is_still_news(cs);
+  who_listens_is_still_news(relay, cs);
   whoever_comes_is_refused();
   whoever_is_left_is_refused();
   a_connection_is_flushed_and_shut_down(relay);
