@@ -43,6 +43,21 @@ pub(super) struct ListenerTask {
     pub(super) opened: Option<oneshot::Sender<Result<(), Error>>>,
 }
 
+impl Drop for ListenerTask {
+    /// The runtime may be shut down under the task, while the program still waits for what it brings.
+    fn drop(&mut self) {
+        let error = Error::new(ErrorKind::Closed, "the runtime of the listener was shut down");
+        self.status.send_if_modified(|status| {
+            let ends = !matches!(status, Status::Closed { .. });
+            if ends {
+                *status = Status::Closed { error: Some(error.clone()) };
+            }
+            ends
+        });
+        self.queue.close(Some(error));
+    }
+}
+
 impl ListenerTask {
     pub(super) async fn run(mut self) {
         let failure = self.stay_online().await;

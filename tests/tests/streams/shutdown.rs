@@ -198,3 +198,19 @@ async fn a_dropped_control_channel_is_opened_again_and_nothing_else_happens() {
         setup::meet(&other, &listener).await;
     }
 }
+
+#[tokio::test]
+async fn a_listener_whose_runtime_ends_says_so_to_whoever_waits_on_it() {
+    let relay = setup::plain().await;
+    let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let opening = setup::listener(&relay, HYCO).open();
+    let listener = doomed.spawn(opening).soon().await.unwrap().unwrap();
+    let mut status = listener.status();
+    let (waiting, ()) = tokio::join!(listener.accept().soon(), async { doomed.shutdown_background() });
+    // The failure comes once, to whoever waits or to whoever comes next.
+    assert_eq!(waiting.unwrap_err().kind(), ErrorKind::Closed);
+    assert!(listener.accept().soon().await.unwrap().is_none());
+    while !matches!(status.current(), Status::Closed { .. }) {
+        status.changed().soon().await.unwrap();
+    }
+}
