@@ -47,7 +47,13 @@ pub(crate) struct Leg {
     pub(crate) read_buf: Bytes,
 }
 
-/// How long the pump is patient.
+/// The bound of what is only courtesy: telling a violator why, shutting down a socket, reading it to its end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long a side that broke the framing still gets what the other one says, before it is told.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// How long the pump is patient. Every pair has its own, so what never differs is no part of it.
 #[derive(Clone, Debug)]
 pub(crate) struct PumpConfig {
     /// A side from which no byte came for this long is asked by a Ping (protocol.md 10, decision 19).
@@ -56,10 +62,6 @@ pub(crate) struct PumpConfig {
     pub(crate) dead_after: Duration,
     /// How long a side that was told Close may send nothing before the pair is finished (protocol.md 6.3).
     pub(crate) half_close_guard: Duration,
-    /// The bound of what is only courtesy: telling a violator why, shutting down a socket, reading it to its end.
-    pub(crate) farewell: Duration,
-    /// How long a side that broke the framing still gets what the other one says, before it is told.
-    pub(crate) last_words: Duration,
     /// How fast may be read, both directions together.
     pub(crate) throttle: Throttle,
     /// Where it is counted what goes through.
@@ -72,8 +74,6 @@ impl Default for PumpConfig {
             ping_after: Duration::from_secs(60),
             dead_after: Duration::from_secs(150),
             half_close_guard: Duration::from_secs(60),
-            farewell: Duration::from_secs(5),
-            last_words: Duration::from_millis(250),
             throttle: Throttle::default(),
             meter: Meter::default(),
         }

@@ -9,7 +9,7 @@ use hybridrelay::ws::{CloseFrame, FrameError};
 use super::clock::{Alarm, Meaning};
 use super::side::{Input, Quiet, Side};
 use super::turn::Turn;
-use super::{Driven, Ended, Ending, Leg, Outcome, Party, PumpConfig};
+use super::{Driven, Ended, Ending, FAREWELL, LAST_WORDS, Leg, Outcome, Party, PumpConfig};
 use crate::observe::{Reporter, Totals};
 use crate::pool::CAPACITY;
 
@@ -24,7 +24,8 @@ pub(super) struct Pair {
     first_close: Option<(Party, Option<u16>)>,
     first_lost: Option<Party>,
     ended: Option<Ended>,
-    violation: Option<Violation>,
+    /// Boxed, since hardly any pair has one.
+    violation: Option<Box<Violation>>,
     /// Set when the pair ends otherwise than by two Closes: whoever is still here then is aborted.
     deadline: Option<Instant>,
 }
@@ -184,7 +185,6 @@ impl Pair {
 
     /// Lets a side go that has nothing more to say or to hear.
     fn settle(&mut self, party: Party, now: Instant) {
-        let farewell = self.config.farewell;
         let side = self.side(party);
         if side.is_gone() || !side.closed {
             return;
@@ -194,7 +194,7 @@ impl Pair {
         } else if side.outlet.is_lost() {
             side.go();
         } else if side.outlet.close_sent() && side.outlet.is_idle() {
-            side.leave(now + farewell);
+            side.leave(now + FAREWELL);
         }
     }
 
@@ -245,7 +245,7 @@ impl Pair {
     /// A side broke the framing. What it had said before is delivered, and answers to that have a little time to come.
     fn violated(&mut self, by: Party, error: FrameError, now: Instant) {
         self.ended.get_or_insert(Ended::Violation { by, error });
-        self.violation.get_or_insert(Violation { by, error, until: now + self.config.last_words });
+        self.violation.get_or_insert_with(|| Box::new(Violation { by, error, until: now + LAST_WORDS }));
     }
 
     /// The side that broke the framing is told so, the other is aborted.
@@ -280,7 +280,7 @@ impl Pair {
         if !side.outlet.close_at_next_border(close.encode()) {
             side.abort();
         }
-        self.end_by(now + self.config.farewell);
+        self.end_by(now + FAREWELL);
     }
 
     fn end_by(&mut self, deadline: Instant) {
@@ -298,7 +298,7 @@ impl Pair {
             self.abort_both();
             return true;
         }
-        if let Some(violation) = self.violation
+        if let Some(violation) = self.violation.as_deref().copied()
             && self.is_said(violation, now)
         {
             self.convict(violation, now);
@@ -356,7 +356,7 @@ impl Pair {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let mut due = self.violation.map(|violation| violation.until).into_iter().chain(self.deadline).min();
+        let mut due = self.violation.as_ref().map(|violation| violation.until).into_iter().chain(self.deadline).min();
         for party in [Party::Sender, Party::Listener] {
             let side = self.side_ref(party);
             let dues = [side.silence_due(&self.config), side.leaving_until(), side.throttled_until(), due];

@@ -26,7 +26,8 @@ const READS: usize = 8;
 pub(super) struct Side {
     /// `None` once the side is gone.
     socket: Option<BoxSocket>,
-    early: Bytes,
+    /// What came together with the handshake. Boxed and mostly absent, since it is read at once.
+    early: Option<Box<Bytes>>,
     pub(super) rewriter: Rewriter,
     pub(super) outlet: Outlet,
     pub(super) silence: Silence,
@@ -75,7 +76,7 @@ impl Side {
         Self {
             socket: Some(leg.socket),
             // An empty rest would still hold the buffer of the handshake.
-            early: if leg.read_buf.is_empty() { Bytes::new() } else { leg.read_buf },
+            early: (!leg.read_buf.is_empty()).then(|| Box::new(leg.read_buf)),
             rewriter: Rewriter::new(),
             outlet: Outlet::default(),
             silence: Silence::default(),
@@ -174,12 +175,12 @@ impl Side {
         let Some(socket) = &mut self.socket else { return Poll::Pending };
         let mut buffer = pool::lease();
         let mut room = ReadBuf::new(&mut buffer[HEADROOM..HEADROOM + most.min(CAPACITY)]);
-        if !self.early.is_empty() {
-            let len = self.early.len().min(room.remaining());
-            self.early.copy_to_slice(room.initialize_unfilled_to(len));
+        if let Some(early) = &mut self.early {
+            let len = early.len().min(room.remaining());
+            early.copy_to_slice(room.initialize_unfilled_to(len));
             room.advance(len);
-            if self.early.is_empty() {
-                self.early = Bytes::new();
+            if early.is_empty() {
+                self.early = None;
             }
         } else {
             for _ in 0..READS {

@@ -13,7 +13,7 @@ use hybridrelay::ws::{CloseFrame, ControlPayload, FrameError};
 use super::clock::{Alarm, Meaning};
 use super::side::{Input, Quiet, Side};
 use super::turn::Turn;
-use super::{Driven, Ended, Ending, Leg, Party, PumpConfig, Traffic};
+use super::{Driven, Ended, Ending, FAREWELL, Leg, Party, PumpConfig, Traffic};
 use crate::pool::CAPACITY;
 
 /// What stands behind a lone leg.
@@ -237,7 +237,7 @@ impl<P: Part> Solo<P> {
         if self.side.outlet.is_lost() {
             self.lost();
         } else if self.side.closed && self.side.outlet.close_sent() && self.side.outlet.is_idle() {
-            self.side.leave(now + self.config.farewell);
+            self.side.leave(now + FAREWELL);
         }
     }
 
@@ -247,7 +247,7 @@ impl<P: Part> Solo<P> {
         self.side.closed = true;
         // Only whole frames are put into this outlet, so there is a border.
         self.side.outlet.close_at_next_border(close.encode());
-        self.end_by(now + self.config.farewell);
+        self.end_by(now + FAREWELL);
     }
 
     fn end_by(&mut self, deadline: Instant) {

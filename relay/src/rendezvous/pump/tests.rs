@@ -154,3 +154,11 @@ mod closing;
 mod ending;
 mod flow;
 mod frames;
+
+/// Most pairs are idle, and there are very many: what one of them rarely needs is boxed.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_pair_takes_little_room() {
+    let size = size_of::<super::pair::Pair>();
+    assert!(size <= 816, "a pair takes {size} bytes");
+}

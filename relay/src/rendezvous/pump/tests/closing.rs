@@ -55,7 +55,7 @@ fn peers_that_do_not_end_tcp_are_not_waited_for_long() {
         listener.close(1000, "").await;
         let begun = sim.elapsed();
         assert!(matches!(ended(pump).await, Ended::Closed { .. }));
-        assert_eq!(sim.elapsed() - begun, PumpConfig::default().farewell);
+        assert_eq!(sim.elapsed() - begun, FAREWELL);
     });
 }
 
