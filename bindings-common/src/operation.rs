@@ -294,6 +294,36 @@ mod tests {
     }
 
     #[test]
+    fn an_attended_future_that_wakes_itself_holds_nobody_up() {
+        let queue = Queue::new().expect("descriptors");
+        let turns = || {
+            let restless = std::future::poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                Poll::<Result<()>>::Pending
+            });
+            let Ok(Begun::Waits(restless)) = begin(restless) else { panic!("it waits") };
+            attend(&queue, 1, restless)
+        };
+        let (one, other) = (turns(), turns());
+        queue.post(2, ());
+        assert_eq!(queue.next(Some(Duration::ZERO)).expect("behind them").tag, 2);
+        let (looked, looks) = std::sync::mpsc::channel();
+        let looking = std::thread::spawn({
+            let queue = queue.clone();
+            move || {
+                for limit in [Duration::ZERO, Duration::from_millis(3)] {
+                    let _ = looked.send(queue.next(Some(limit)).map(|end| end.tag).map_err(|failure| failure.code()));
+                }
+            }
+        });
+        let looks = [(); 2].map(|()| looks.recv_timeout(Duration::from_secs(60)));
+        abandon(&queue, one);
+        abandon(&queue, other);
+        looking.join().expect("no panic");
+        assert_eq!(looks, [Ok(Err(Code::WOULD_BLOCK)), Ok(Err(Code::of(ErrorKind::Timeout)))]);
+    }
+
+    #[test]
     fn an_attended_future_is_dropped_with_its_queue_and_when_it_is_abandoned() {
         let value = std::sync::Arc::new(());
         let attended = |queue: &Queue<()>| {

@@ -132,6 +132,8 @@ impl<V> Queue<V> {
     pub fn next(&self, limit: Option<Duration>) -> Result<Completion<V>> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut state = lock(&self.0.state);
+        // All of what is there now is seen, whatever the limit. What comes meanwhile is not: a future may wake itself again and again.
+        let mut unseen = state.waiting.len();
         loop {
             if let Some(arrival) = state.waiting.pop_front() {
                 if state.waiting.is_empty() && !state.closed {
@@ -142,14 +144,17 @@ impl<V> Queue<V> {
                     Arrival::Look(id) => {
                         let completion;
                         (state, completion) = self.look(state, id);
-                        match completion {
-                            Some(completion) => return Ok(completion),
-                            None => continue,
+                        if let Some(completion) = completion {
+                            return Ok(completion);
                         }
                     }
                 }
+                unseen = unseen.saturating_sub(1);
             }
-            if state.closed {
+            if unseen > 0 && !state.waiting.is_empty() {
+                continue;
+            }
+            if state.closed && state.waiting.is_empty() {
                 return Err(Failure::Core(Error::new(ErrorKind::Closed, "the queue was closed")));
             }
             if limit.is_some_and(|limit| limit.is_zero()) {
@@ -159,12 +164,16 @@ impl<V> Queue<V> {
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(Failure::out_of_time("no operation ended in time"));
             }
+            if !state.waiting.is_empty() {
+                continue;
+            }
             state.sleepers += 1;
             state = match left {
                 None => self.0.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(left) => self.0.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
             };
             state.sleepers -= 1;
+            unseen = state.waiting.len();
         }
     }
 
