@@ -10,9 +10,9 @@ use std::future::{Future, pending};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{self, Thread};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -38,14 +38,20 @@ static CALLS: PerProcess<Current> = PerProcess::new();
 #[derive(Default)]
 struct Current {
     calls: ArcSwapOption<Calls>,
-    /// Tells the end of the stand-in. Whoever begins the runtime or ends it holds the lock.
-    ended: Mutex<Option<Receiver<Infallible>>>,
+    /// Whoever begins the runtime or ends it holds the lock.
+    stand_in: Mutex<Option<StandIn>>,
 }
 
-/// The runtime, and what tells the end of its stand-in.
+/// The runtime, and its stand-in.
 struct Running {
     calls: Arc<Calls>,
-    ended: Receiver<Infallible>,
+    stand_in: StandIn,
+}
+
+/// A thread, and what tells that it is about to end.
+struct StandIn {
+    thread: JoinHandle<()>,
+    ending: Receiver<Infallible>,
 }
 
 pub(crate) struct Calls {
@@ -71,11 +77,11 @@ pub(crate) fn get() -> Result<impl Deref<Target = Calls>> {
 pub(crate) fn shutdown(limit: Duration) {
     let current = CALLS.get().0;
     let running = {
-        let mut ended = lock(&current.ended);
-        current.calls.swap(None).zip(ended.take())
+        let mut stand_in = lock(&current.stand_in);
+        current.calls.swap(None).zip(stand_in.take())
     };
-    if let Some((calls, ended)) = running {
-        end(Running { calls, ended }, limit);
+    if let Some((calls, stand_in)) = running {
+        end(Running { calls, stand_in }, limit);
     }
 }
 
@@ -84,12 +90,12 @@ struct Got(Guard<Option<Arc<Calls>>>);
 
 impl Current {
     fn begin(&self) -> Result<Got> {
-        let mut ended = lock(&self.ended);
+        let mut stand_in = lock(&self.stand_in);
         // Somebody else may have been faster.
-        if ended.is_none() {
+        if stand_in.is_none() {
             let started = start().map_err(no_threads)?;
             self.calls.store(Some(started.calls));
-            *ended = Some(started.ended);
+            *stand_in = Some(started.stand_in);
         }
         Ok(Got(self.calls.load()))
     }
@@ -116,7 +122,7 @@ fn start() -> std::io::Result<Running> {
         over: AtomicBool::new(false),
         ending: Notify::new(),
     });
-    let (alive, ended) = channel();
+    let (alive, ending) = channel();
     let standing_in = calls.clone();
     let thread = thread::Builder::new().name("hybridrelay".to_owned()).spawn(move || {
         runtime::begin_thread();
@@ -126,16 +132,19 @@ fn start() -> std::io::Result<Running> {
     })?;
     // Nobody else sets it.
     let _ = calls.seat.stand_in.set(thread.thread().clone());
-    Ok(Running { calls, ended })
+    Ok(Running { calls, stand_in: StandIn { thread, ending } })
 }
 
-fn end(Running { calls, ended }: Running, limit: Duration) {
+fn end(Running { calls, stand_in }: Running, limit: Duration) {
     let began = Instant::now();
     calls.over.store(true, Ordering::SeqCst);
     calls.ending.notify_waiters();
     calls.seat.call_stand_in();
     // Its end is the only thing that comes.
-    let _ = ended.recv_timeout(limit);
+    if stand_in.ending.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected) {
+        // What it still runs, a moment long, is code of this library, which may be gone as soon as we return.
+        let _ = stand_in.thread.join();
+    }
     // Whoever still waits has been told, and the last one ends the runtime.
     if let Some(mut calls) = Arc::into_inner(calls)
         && let Some(runtime) = calls.runtime.take()
@@ -289,8 +298,10 @@ impl Drop for Waits<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::pin::pin;
     use std::sync::mpsc;
+    use std::task::Poll;
 
     use tokio::sync::oneshot;
 
@@ -396,6 +407,115 @@ mod tests {
         wait(&calls, async {}).expect_err("the end");
         drop(calls);
         assert!(held.is_closed(), "the tasks are dropped");
+    }
+
+    #[test]
+    fn a_panic_of_whoever_drives_leaves_the_runtime_to_the_others() {
+        let running = calls();
+        let calls = &*running.calls;
+        let mut polls = 0;
+        let panics = std::future::poll_fn(|cx| {
+            polls += 1;
+            // Not at once, so that it happens while this thread drives.
+            assert!(polls < 3, "on demand");
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        catch_unwind(AssertUnwindSafe(|| wait(calls, panics))).expect_err("a panic");
+        assert!(!runtime::is_ours());
+        assert_eq!(calls.seat.hosts.load(Ordering::SeqCst), 0);
+        let (tell, told) = mpsc::channel();
+        calls.handle().spawn(async move {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            tell.send(())
+        });
+        told.recv_timeout(LONG).expect("the stand-in drives");
+        wait(calls, async { tokio::time::sleep(Duration::from_millis(3)).await }).expect("this thread drives");
+    }
+
+    /// Hosts that come and go at any moment, and tasks that need somebody who drives also when none is there.
+    #[test]
+    fn somebody_drives_whoever_comes_and_goes() {
+        let running = calls();
+        let calls = &*running.calls;
+        thread::scope(|scope| {
+            for host in 0..6_u64 {
+                scope.spawn(move || {
+                    let mut random = host + 1;
+                    for round in 0..300 {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        let number = random >> 33;
+                        let (tell, told) = mpsc::channel();
+                        let (wake, woken) = oneshot::channel();
+                        calls.handle().spawn(async move {
+                            for _ in 0..number % 4 {
+                                tokio::task::yield_now().await;
+                            }
+                            if number.is_multiple_of(16) {
+                                tokio::time::sleep(Duration::from_millis(1)).await;
+                            }
+                            let _ = (wake.send(()), tell.send(()));
+                        });
+                        match number % 5 {
+                            // It waits outside, so somebody else drives.
+                            0 => told.recv_timeout(LONG).expect("somebody drives"),
+                            // It gives up soon, and somebody else goes on.
+                            1 => {
+                                let soon = Instant::now() + Duration::from_micros(number % 1000);
+                                if calls.drive(pin!(woken), Some(soon)).is_err() {
+                                    told.recv_timeout(LONG).expect("somebody drives");
+                                }
+                            }
+                            _ => {
+                                wait(calls, woken).unwrap_or_else(|failure| panic!("{round}: {failure}")).expect("told")
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(calls.seat.hosts.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn an_end_at_any_moment_leaves_nobody_waiting() {
+        for round in 0..100_u64 {
+            let running = calls();
+            let calls = running.calls.clone();
+            let (held, holds) = oneshot::channel::<()>();
+            calls.handle().spawn(async move {
+                let _holds = holds;
+                pending::<()>().await;
+            });
+            let hosts: Vec<_> = (0..3)
+                .map(|host| {
+                    let calls = calls.clone();
+                    thread::spawn(move || {
+                        let mut waits = 0_u64;
+                        let sleep = || async move { tokio::time::sleep(Duration::from_micros(host * 50)).await };
+                        while wait(&calls, sleep()).is_ok() {
+                            waits += 1;
+                            if waits.is_multiple_of(round + 2) {
+                                thread::yield_now();
+                            }
+                        }
+                    })
+                })
+                .collect();
+            drop(calls);
+            for _ in 0..round % 7 {
+                thread::yield_now();
+            }
+            end(running, if round.is_multiple_of(3) { Duration::ZERO } else { LONG });
+            for host in hosts {
+                host.join().expect("no panic");
+            }
+            let began = Instant::now();
+            while !held.is_closed() {
+                assert!(began.elapsed() < LONG, "the tasks are dropped");
+                thread::yield_now();
+            }
+        }
     }
 
     #[test]
