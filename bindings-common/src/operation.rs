@@ -14,6 +14,7 @@ use crate::call::guard_future;
 use crate::errors::{Code, Failure, Result};
 use crate::process::PerProcess;
 use crate::queue::{Completion, Queue};
+use crate::runtime::shut_down;
 use crate::{lock, queue, runtime};
 
 /// Names an operation. Never 0, never used again.
@@ -45,12 +46,35 @@ fn entries() -> MutexGuard<'static, BTreeMap<OperationId, Entry>> {
     lock(&UNDER_WAY.get().0.entries)
 }
 
-/// Belongs to the task of an operation: whatever becomes of that, the operation is not under way behind it.
-struct Running(OperationId);
+/// Belongs to the task of an operation: whatever becomes of that, the operation has ended behind it.
+struct Running<V> {
+    id: OperationId,
+    tag: u64,
+    queue: Queue<V>,
+}
 
-impl Drop for Running {
+impl<V> Running<V> {
+    /// Tells what it came to, once. What nobody wants to hear is dropped.
+    fn end(&self, result: impl FnOnce() -> Result<V>) {
+        let refused = {
+            // Both under the lock, so that whoever abandons finds it in one place or the other.
+            let mut under_way = entries();
+            if under_way.get(&self.id).is_none_or(|entry| entry.abandoned) {
+                return;
+            }
+            under_way.remove(&self.id);
+            self.queue.push(Completion { tag: self.tag, operation: self.id, result: result() })
+        };
+        // Outside of the lock: it may hold the last reference to a connection.
+        drop(refused);
+    }
+}
+
+impl<V> Drop for Running<V> {
     fn drop(&mut self) {
-        if entries().remove(&self.0).is_some() {
+        // Unless it has ended, the runtime does.
+        self.end(|| Err(shut_down()));
+        if entries().remove(&self.id).is_some() {
             UNDER_WAY.get().0.ended.notify_all();
         }
     }
@@ -76,7 +100,7 @@ pub fn submit<V: Send + 'static>(
         let abandoned = queue.is_abandoned();
         under_way.insert(id, Entry { queue: queue.id(), cancel: (!abandoned).then_some(cancel), abandoned });
     }
-    let (queue, running) = (queue.clone(), Running(id));
+    let running = Running { id, tag, queue: queue.clone() };
     runtime.spawn(async move {
         let running = running;
         let result = tokio::select! {
@@ -85,20 +109,7 @@ pub fn submit<V: Send + 'static>(
             result = guard_future(future) => result,
             _ = cancelled => Err(Failure::new(Code::CANCELLED, "the operation was cancelled")),
         };
-        let refused = {
-            // Both under the lock, so that whoever abandons finds it in one place or the other.
-            let mut under_way = entries();
-            let completion = Completion { tag, operation: id, result };
-            if under_way.get(&id).is_some_and(|entry| entry.abandoned) {
-                Some(completion)
-            } else {
-                under_way.remove(&id);
-                queue.push(completion)
-            }
-        };
-        // Outside of the lock: it may hold the last reference to a connection.
-        drop(refused);
-        drop(running);
+        running.end(|| result);
     });
     Ok(id)
 }

@@ -378,7 +378,10 @@ impl<V: Send + 'static> Wake for Bell<V> {
         }
         let Some(queue) = self.queue.upgrade() else { return };
         queue.push(Arrival::Look(self.id));
-        if let (Some(last), Ok(runtime)) = (Arc::into_inner(queue), runtime::handle()) {
+        // A runtime that ends wakes as well: only who needs another one asks for it.
+        if let Some(last) = Arc::into_inner(queue)
+            && let Ok(runtime) = runtime::handle()
+        {
             // The queue was dropped meanwhile. Whoever wakes may hold a lock that the drop of a future takes.
             runtime.spawn(async move { drop(last) });
         }
