@@ -2,9 +2,8 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -12,9 +11,10 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use hybridrelay::{Error, ErrorKind};
+use tokio::runtime::Handle;
 
 use crate::errors::{Code, Failure, Result};
-use crate::runtime::Role;
+use crate::runtime::{Role, no_threads};
 use crate::{calls, runtime};
 
 /// Runs a call of a binding. A panic in it becomes `INTERNAL`: nothing unwinds into another language.
@@ -42,12 +42,16 @@ fn panicked(panic: &(dyn Any + Send)) -> Failure {
     ))
 }
 
-/// Makes something that needs a runtime around it, such as what starts a task at once: that of the blocking calls.
+/// Makes something that needs a runtime around it, such as what starts a task at once: that of the blocking calls. On a thread that ends,
+/// another one makes it.
 ///
 /// # Errors
 ///
 /// `INTERNAL` if the system gives no threads.
-pub fn within<T>(make: impl FnOnce() -> T) -> Result<T> {
+pub fn within<T: Send>(make: impl FnOnce() -> T + Send) -> Result<T> {
+    if is_ending() {
+        return on_another_thread(|| within(make));
+    }
     let calls = calls::get()?;
     let _entered = calls.handle().enter();
     Ok(make())
@@ -56,7 +60,9 @@ pub fn within<T>(make: impl FnOnce() -> T) -> Result<T> {
 /// Waits on this thread for what `future` brings: at most `limit`, for ever without one. A limit of zero looks once.
 ///
 /// While it waits, this thread does the work of the runtime that all blocking calls share, and that `future` spawns its tasks on. On a
-/// thread of the library it only waits. In a callback of a call that waits it may only look: to wait for itself it would do for ever.
+/// thread of the library it only waits, for another one: a future that gives way is woken there only when that thread goes on. On a thread
+/// that ends, as in a destructor behind `main`, another one does all of it. In a callback of a call that waits it may only look: to wait for
+/// itself it would do for ever.
 ///
 /// What has not come by then is dropped, so it must be cancel-safe: nothing is lost.
 ///
@@ -64,10 +70,17 @@ pub fn within<T>(make: impl FnOnce() -> T) -> Result<T> {
 ///
 /// `WOULD_BLOCK` if it has not come and the limit is zero, `TIMEOUT` if it is another, known as [that of the
 /// call](Failure::is_out_of_time); `CLOSED` if the runtime is shut down meanwhile; `INVALID_ARGUMENT` for a wait inside of a wait.
-pub fn block_on<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> Result<T> {
+pub fn block_on<T: Send>(future: impl Future<Output = T> + Send, limit: Option<Duration>) -> Result<T> {
     let role = runtime::role();
     if role == Role::Worker {
-        return Parker::block_on(pin!(future), limit);
+        let runtime = Handle::try_current();
+        return on_another_thread(|| {
+            let _entered = runtime.as_ref().map(Handle::enter);
+            Parker::block_on(pin!(future), limit)
+        });
+    }
+    if is_ending() {
+        return on_another_thread(|| block_on(future, limit));
     }
     let calls = calls::get()?;
     let mut future = pin!(future);
@@ -89,6 +102,22 @@ pub fn block_on<T>(future: impl Future<Output = T>, limit: Option<Duration>) -> 
     calls.drive(future, deadline(limit))
 }
 
+/// Whether this thread ends, and what a runtime keeps of it is gone: it can drive none any more, and begin no task.
+fn is_ending() -> bool {
+    Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed())
+}
+
+fn on_another_thread<T: Send>(call: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let call = || {
+        runtime::refuse_signals();
+        call()
+    };
+    thread::scope(|scope| {
+        let calling = thread::Builder::new().name("hybridrelay".to_owned()).spawn_scoped(scope, call);
+        calling.map_err(no_threads)?.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
 fn deadline(limit: Option<Duration>) -> Option<Instant> {
     limit.and_then(|limit| Instant::now().checked_add(limit))
 }
@@ -102,39 +131,18 @@ pub(crate) fn late() -> Failure {
     Failure::out_of_time("the time limit of the call has passed")
 }
 
-/// Wakes a thread of ours that waits. A wake before the wait is not lost, and one that is late, from an earlier wait of the thread, makes it look
-/// once too often.
+/// Wakes a thread that waits and drives nothing. A wake before the wait is not lost.
 struct Parker {
     thread: Thread,
     woken: AtomicBool,
 }
 
-/// A thread's parker and what wakes it.
-struct Own {
-    parker: Arc<Parker>,
-    waker: Waker,
-}
-
 impl Parker {
-    /// The same for every call of a thread, since most find what they want there already and need none. A call inside of a call, such as
-    /// one that a callback makes, has its own: it would take the other's wake-up.
-    fn of_this_thread() -> Rc<Own> {
-        fn make() -> Rc<Own> {
-            let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
-            Rc::new(Own { waker: Waker::from(parker.clone()), parker })
-        }
-        thread_local! {
-            static OWN: Rc<Own> = make();
-        }
-        // A thread that ends may call from a destructor, when its own is gone.
-        OWN.try_with(|own| if Rc::strong_count(own) == 1 { own.clone() } else { make() }).unwrap_or_else(|_| make())
-    }
-
     fn block_on<F: Future>(mut future: Pin<&mut F>, limit: Option<Duration>) -> Result<F::Output> {
         let deadline = deadline(limit);
-        let own = Self::of_this_thread();
-        let Own { parker, waker } = &*own;
-        let mut cx = Context::from_waker(waker);
+        let parker = Arc::new(Self { thread: thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(parker.clone());
+        let mut cx = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return Ok(output);
@@ -180,6 +188,9 @@ impl Wake for Parker {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::sync::mpsc;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -247,6 +258,33 @@ mod tests {
         let other = thread::spawn(move || sender.send(7));
         assert_eq!(block_on(receiver, None).expect("an end"), Ok(7));
         other.join().expect("no panic").expect("somebody waited");
+    }
+
+    #[test]
+    fn a_thread_that_ends_may_call_from_a_destructor() {
+        /// Calls when it is dropped, and tells what it came to.
+        struct Calls(Cell<Option<mpsc::Sender<[Result<()>; 2]>>>);
+        impl Drop for Calls {
+            fn drop(&mut self) {
+                let Some(tell) = self.0.take() else { return };
+                let waits = guard(|| block_on(tokio_sleep(), Some(Duration::from_secs(60))));
+                let makes = guard(|| within(|| drop(Handle::current())));
+                let _ = tell.send([waits, makes]);
+            }
+        }
+        thread_local! {
+            static CALLS: Calls = const { Calls(Cell::new(None)) };
+        }
+        let (tell, told) = mpsc::channel();
+        let ending = thread::spawn(move || {
+            // What a thread meets first is dropped last: the runtime's own traces on it are gone by then.
+            CALLS.with(|calls| calls.0.set(Some(tell)));
+            block_on(tokio_sleep(), None)
+        });
+        ending.join().expect("no panic").expect("an end");
+        for outcome in told.recv().expect("the destructor runs") {
+            outcome.expect("a call as any other");
+        }
     }
 
     #[test]

@@ -422,7 +422,7 @@ mod tests {
             Poll::<()>::Pending
         });
         catch_unwind(AssertUnwindSafe(|| wait(calls, panics))).expect_err("a panic");
-        assert!(!runtime::is_ours());
+        assert_eq!(runtime::role(), runtime::Role::Host);
         assert_eq!(calls.seat.hosts.load(Ordering::SeqCst), 0);
         let (tell, told) = mpsc::channel();
         calls.handle().spawn(async move {

@@ -357,7 +357,7 @@ mod tests {
 
     const LONG: Option<Duration> = Some(Duration::from_secs(60));
 
-    fn wait<T>(future: impl Future<Output = T>) -> T {
+    fn wait<T: Send>(future: impl Future<Output = T> + Send) -> T {
         block_on(future, LONG).expect("in time")
     }
 

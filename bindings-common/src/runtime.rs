@@ -95,9 +95,14 @@ thread_local! {
     static ROLE: Cell<Role> = const { Cell::new(Role::Host) };
 }
 
-/// Begins a thread of ours. Signals are the host's: none is delivered to it, and a write to a closed socket raises none.
+/// Begins a thread of ours.
 pub(crate) fn begin_thread() {
     ROLE.set(Role::Worker);
+    refuse_signals();
+}
+
+/// Signals are the host's: none is delivered to this thread from now on, and a write to a closed socket raises none.
+pub(crate) fn refuse_signals() {
     #[cfg(unix)]
     // Without it a signal may interrupt our thread, which does no harm.
     let _ = nix::sys::signal::SigSet::all().thread_block();

@@ -35,15 +35,15 @@ pub(crate) unsafe fn run(error: *mut *mut hr_error, call: impl FnOnce() -> Resul
 }
 
 /// Waits for a future of the SDK.
-pub(crate) fn wait<T, E: Into<Failure>>(
-    future: impl Future<Output = std::result::Result<T, E>>,
+pub(crate) fn wait<T: Send, E: Into<Failure> + Send>(
+    future: impl Future<Output = std::result::Result<T, E>> + Send,
     timeout_ms: u32,
 ) -> Result<T> {
     block_on(future, timeout_ms)?.map_err(Into::into)
 }
 
 /// Waits for a future; `timeout_ms` is the only limit that makes this fail.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>, timeout_ms: u32) -> Result<T> {
+pub(crate) fn block_on<T: Send>(future: impl Future<Output = T> + Send, timeout_ms: u32) -> Result<T> {
     call::block_on(future, limit(timeout_ms))
 }
 
