@@ -20,7 +20,13 @@ fn the_end_of_the_threads_is_the_end_of_all_that_waits_for_them() {
         let queue = queue.clone();
         move || queue.next(Some(LONG))
     });
-    let blocked = std::thread::spawn(|| block_on(std::future::pending::<()>(), Some(LONG)));
+    let (begins, began) = mpsc::channel();
+    let blocks = async move {
+        begins.send(()).expect("the test waits");
+        std::future::pending::<()>().await;
+    };
+    let blocked = std::thread::spawn(|| block_on(blocks, Some(LONG)));
+    began.recv_timeout(LONG).expect("it blocks");
     // It wakes when the task is dropped.
     let (held, holds) = tokio::sync::oneshot::channel::<()>();
     runtime::handle().expect("a runtime").spawn(async move {
