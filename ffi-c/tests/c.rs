@@ -99,6 +99,11 @@ fn a_token_is_replaced_by_the_next() {
 }
 
 #[test]
+fn calls_behind_main_are_calls_as_any_others() {
+    passes("behind_main");
+}
+
+#[test]
 fn writing_to_what_is_gone_raises_no_signal() {
     passes("sigpipe");
 }
