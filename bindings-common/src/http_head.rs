@@ -13,11 +13,11 @@ use crate::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusC
 pub fn headers<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<HeaderMap> {
     let mut map = HeaderMap::new();
     for (name, value) in fields {
-        let text = String::from_utf8_lossy(name);
+        let text = || String::from_utf8_lossy(name);
         let parsed = HeaderName::from_bytes(name)
-            .map_err(|_| Failure::invalid(format!("{text:?} is not the name of a header")))?;
+            .map_err(|_| Failure::invalid(format!("{:?} is not the name of a header", text())))?;
         let value = HeaderValue::from_bytes(value)
-            .map_err(|_| Failure::invalid(format!("the header {text} holds characters that may not be sent")))?;
+            .map_err(|_| Failure::invalid(format!("the header {} holds characters that may not be sent", text())))?;
         map.append(parsed, value);
     }
     Ok(map)

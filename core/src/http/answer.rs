@@ -32,21 +32,35 @@ pub(super) enum Route {
     Rendezvous(Arc<Rendezvous>),
 }
 
+/// How far an answer has come that goes by the control channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The channel has taken it, behind the answers that wait already. They are bounded.
+    Queued,
+    /// It was handed to the operating system.
+    Sent,
+}
+
 impl Answer {
-    /// Sends a complete answer.
-    pub(super) async fn send(&mut self, response: protocol::Response, body: Bytes) -> Result<()> {
+    /// Sends a complete answer, and returns when it has come so far.
+    pub(super) async fn send(&mut self, response: &protocol::Response, body: Bytes, until: Until) -> Result<()> {
         let has_body = response.body;
         let text = response.to_json_for(&self.features);
         if let Route::Control { channel, .. } = &self.route
             && text.len() <= JSON_LIMIT
         {
-            if self.fate.cancellation().is_cancelled() {
+            if self.fate.is_gone() {
                 return Err(sender_gone());
             }
-            let (sent, confirmed) = oneshot::channel();
-            let outgoing = Outgoing { text, body: has_body.then_some(body), sent: Some(sent) };
-            channel.send(outgoing).await.map_err(|_| channel_lost())?;
-            return confirmed.await.map_err(|_| channel_lost());
+            let body = has_body.then_some(body);
+            return match until {
+                Until::Queued => channel.send(Outgoing { text, body, sent: None }).await.map_err(|_| channel_lost()),
+                Until::Sent => {
+                    let (sent, confirmed) = oneshot::channel();
+                    channel.send(Outgoing { text, body, sent: Some(sent) }).await.map_err(|_| channel_lost())?;
+                    confirmed.await.map_err(|_| channel_lost())
+                }
+            };
         }
         let rendezvous = self.rendezvous().await?;
         rendezvous.ready().await?;
@@ -76,7 +90,7 @@ impl Answer {
         let context = self.context.clone();
         context.later(async move {
             let (response, body) = refusal(&self.request_id, &self.method, status, text);
-            if let Err(error) = self.send(response, body).await {
+            if let Err(error) = self.send(&response, body, Until::Sent).await {
                 tracing::debug!(tracking_id = self.request_id, %error, "a request could not be refused");
             }
         });

@@ -57,6 +57,11 @@ impl Fate {
         Cancellation(self.0.standing.subscribe())
     }
 
+    /// Whether the sender has gone, before its answer was complete.
+    pub(super) fn is_gone(&self) -> bool {
+        *self.0.standing.borrow() == Standing::Gone
+    }
+
     /// The sender has gone.
     pub(super) fn gone(&self) {
         self.end(Standing::Gone);

@@ -57,7 +57,7 @@ impl Intake {
     /// A request has come, in full or as a marker. Returns what is to be said to it at once.
     pub(crate) fn on_request(&mut self, request: Request, permit: Option<OwnedSemaphorePermit>) -> Option<Outgoing> {
         self.give_up_awaiting();
-        let Some(head) = Head::read(request.clone()) else {
+        let Some(head) = Head::read(&request) else {
             self.fetch(request, permit);
             return None;
         };
@@ -198,7 +198,7 @@ async fn fetch(context: &AnswerContext, marker: &Request, fate: Fate) -> Result<
     let request = env.timeout(context.accept_timeout, rendezvous.head()).await.unwrap_or_else(|| {
         Err(Error::new(ErrorKind::Timeout, "the relay did not send the request that waits at a rendezvous"))
     })?;
-    let head = Head::read_at_rendezvous(request)
+    let head = Head::read_at_rendezvous(&request)
         .ok_or_else(|| Error::new(ErrorKind::Protocol, "the request at a rendezvous is not complete"))?;
     Ok((rendezvous, head))
 }

@@ -66,6 +66,11 @@ impl IncomingRequest {
         self.responder.is_one_way()
     }
 
+    /// Whether there may be a body; `false` if it is known to be empty.
+    pub fn has_body(&self) -> bool {
+        !http_body::Body::is_end_stream(self.request.body())
+    }
+
     /// The body, not read yet.
     pub(crate) fn body(&self) -> &Body {
         self.request.body()
@@ -153,22 +158,21 @@ pub(super) struct Head {
 impl Head {
     /// Reads the message; `None` if it only says that the request waits at the rendezvous. Official clients look at different fields
     /// for that, so that each of them counts.
-    pub(super) fn read(message: protocol::Request) -> Option<Self> {
-        let head = Self::read_at_rendezvous(message.clone())?;
-        message.body.map(|has_body| Self { has_body, ..head })
+    pub(super) fn read(message: &protocol::Request) -> Option<Self> {
+        message.body?;
+        Self::read_at_rendezvous(message)
     }
 
     /// Reads the message that a rendezvous began with. What lacks a body field has none.
-    pub(super) fn read_at_rendezvous(message: protocol::Request) -> Option<Self> {
-        let protocol::Request { address, id, request_target, method, request_headers, remote_endpoint, body } = message;
+    pub(super) fn read_at_rendezvous(message: &protocol::Request) -> Option<Self> {
         Some(Self {
-            id: id?,
-            address,
-            method: Method::from_bytes(method?.as_bytes()).ok()?,
-            target: request_target?,
-            headers: protocol::headers::without_hop_by_hop(&request_headers),
-            remote: remote_endpoint,
-            has_body: body.unwrap_or(false),
+            id: message.id.clone()?,
+            address: message.address.clone(),
+            method: Method::from_bytes(message.method.as_ref()?.as_bytes()).ok()?,
+            target: message.request_target.clone()?,
+            headers: protocol::headers::without_hop_by_hop(&message.request_headers),
+            remote: message.remote_endpoint,
+            has_body: message.body.unwrap_or(false),
         })
     }
 

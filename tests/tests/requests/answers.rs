@@ -257,6 +257,46 @@ async fn a_relay_that_writes_while_it_does_not_read_brings_nothing_to_a_halt() {
 }
 
 #[tokio::test]
+async fn answers_that_need_not_have_left_wait_for_a_relay_that_takes_nothing() {
+    let mut stage = Stage::set(FEATURES).await;
+    let body = Bytes::from(vec![9; 65_536]);
+    let mut queued = 0;
+    let mut waits = loop {
+        stage.ask("GET", "/hyco").await;
+        let (_, responder) = stage.taken().await;
+        let mut enqueuing = Box::pin(responder.enqueue(Response::new(body.clone())));
+        match tokio::time::timeout(Duration::from_millis(500), &mut enqueuing).await {
+            Ok(done) => done.unwrap(),
+            Err(_) => break enqueuing,
+        }
+        queued += 1;
+        assert!(queued < 1_000, "nothing slows the program down");
+    };
+    for _ in 0..queued {
+        assert_eq!(response(&mut stage.control).await.body.unwrap(), body);
+    }
+    (&mut waits).soon().await.unwrap();
+    assert_eq!(response(&mut stage.control).await.body.unwrap(), body);
+    // Of an answer without a body, and of a long one, all of it comes as well.
+    stage.ask("HEAD", "/hyco").await;
+    let (_, responder) = stage.taken().await;
+    responder.enqueue(Response::new(body.clone())).soon().await.unwrap();
+    assert_eq!(response(&mut stage.control).await.body, None);
+    stage.ask("GET", "/hyco").await;
+    let (_, responder) = stage.taken().await;
+    let long = Bytes::from(vec![9; 65_537]);
+    let receiving = async {
+        let mut rendezvous = stage.fake.admit().await;
+        let answer = response(&mut rendezvous).await;
+        assert!(ends_well(&mut rendezvous).await);
+        answer
+    };
+    let (sent, answer) = tokio::join!(responder.enqueue(Response::new(long.clone())).soon(), receiving);
+    sent.unwrap();
+    assert_eq!(answer.body.unwrap(), long);
+}
+
+#[tokio::test]
 async fn an_unpolled_relay_slows_an_answer_down() {
     let mut stage = Stage::set(FEATURES).await;
     let mut rendezvous = stage.invite("/hyco").await;

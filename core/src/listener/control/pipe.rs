@@ -38,6 +38,8 @@ pub(super) struct Pipe {
     /// Who is told when everything was flushed.
     confirmations: Vec<oneshot::Sender<()>>,
     unflushed: bool,
+    /// How many answers were taken since the last flush.
+    taken: usize,
     /// Since when the relay has not taken what waits.
     waiting_since: Option<Instant>,
 }
@@ -53,6 +55,7 @@ impl Pipe {
             queue: VecDeque::new(),
             confirmations: Vec::new(),
             unflushed: false,
+            taken: 0,
             waiting_since: None,
         }
     }
@@ -105,11 +108,16 @@ impl Pipe {
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
         loop {
-            if self.queue.is_empty() && !self.unflushed {
+            // Answers that wait leave in one piece, and no more of them than may wait at a time: those behind them wait for that.
+            if self.queue.is_empty() && self.taken < WAITING {
                 match self.answers.poll_recv(cx) {
-                    Poll::Ready(Some(answer)) => self.push_answer(answer),
+                    Poll::Ready(Some(answer)) => {
+                        self.taken += 1;
+                        self.push_answer(answer);
+                    }
                     // The sending end is in `self`.
-                    Poll::Ready(None) | Poll::Pending => return Poll::Ready(Ok(())),
+                    Poll::Ready(None) | Poll::Pending if !self.unflushed => return Poll::Ready(Ok(())),
+                    Poll::Ready(None) | Poll::Pending => {}
                 }
             }
             if self.ws.poll_ready_unpin(cx)?.is_pending() {
@@ -126,6 +134,7 @@ impl Pipe {
                 return Poll::Pending;
             }
             self.unflushed = false;
+            self.taken = 0;
             for confirmation in self.confirmations.drain(..) {
                 let _ = confirmation.send(());
             }
