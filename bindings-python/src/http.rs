@@ -12,6 +12,7 @@ use hybridrelay_bindings_common::http_head;
 use hybridrelay_bindings_common::once::Once;
 use hybridrelay_bindings_common::process::Owned;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyBytes};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
@@ -20,7 +21,7 @@ use crate::lane::Follower;
 use crate::queue::{Started, begin, none};
 
 /// Header fields as Python hands them over.
-pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Fields = Vec<(PyBackedBytes, PyBackedBytes)>;
 
 /// A body that is read chunk by chunk. Dropping it breaks off what was not read.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -75,6 +76,11 @@ impl Responder {
         begin(py, async move { Ok(responder.send(head.map(|()| body)).await?) }, none)
     }
 
+    /// Sends a whole response, and ends when it waits to leave.
+    fn enqueue<'py>(&self, py: Python<'py>, status: u16, headers: Fields, body: &Bound<'py, PyAny>) -> Started<'py> {
+        enqueue(py, status, &headers, body, || self.responder.take())
+    }
+
     /// Begins a response whose body is written piece by piece.
     fn start(&self, py: Python<'_>, status: u16, reason: Option<String>, headers: Fields) -> PyResult<ResponseWriter> {
         call(py, || {
@@ -98,6 +104,19 @@ impl Responder {
     fn is_cancelled(&self, py: Python<'_>) -> PyResult<bool> {
         ask(py, &self.cancellation, core::Cancellation::is_cancelled)
     }
+}
+
+/// Sends a whole response by the responder that is taken when all of it was found good, and ends when it waits to leave.
+pub(crate) fn enqueue<'py>(
+    py: Python<'py>,
+    status: u16,
+    headers: &Fields,
+    body: &Bound<'py, PyAny>,
+    responder: impl FnOnce() -> Result<core::Responder>,
+) -> Started<'py> {
+    let body = payload(body)?;
+    let (head, responder) = call(py, || Ok((http_head::response(status, None, header_map(headers)?)?, responder()?)))?;
+    begin(py, async move { Ok(responder.enqueue(head.map(|()| body)).await?) }, none)
 }
 
 /// Writes the body of a response. Dropped before its end it breaks the response off.
@@ -208,5 +227,5 @@ fn finished() -> Failure {
 
 /// Puts header fields together.
 pub(crate) fn header_map(fields: &Fields) -> Result<HeaderMap> {
-    http_head::headers(fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
+    http_head::headers(fields.iter().map(|(name, value)| (&**name, &**value)))
 }

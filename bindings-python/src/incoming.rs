@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::boundary::{address_out, call, headers_out, raised};
 use crate::connection::Connection;
-use crate::http::{Body, Responder};
+use crate::http::{Body, Fields, Responder, enqueue};
 use crate::queue::{Started, none, object, task};
 
 /// A sender that wants a connection. Dropped unanswered it is refused.
@@ -63,16 +63,26 @@ impl IncomingRequest {
 
 #[pymethods]
 impl IncomingRequest {
-    /// Method, path, query, mount, headers, address, tracking id, whether it is one-way.
+    /// Method, path, query, mount, headers, address, tracking id, whether it is one-way, whether there may be a body.
     fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let facts = self.0.look(|request| {
             let remote = address_out(request.remote_addr());
             let headers = headers_out(py, request.headers());
             let (path, query, mount) = (request.path(), request.query(), request.mount());
             let facts = (request.method().as_str(), path, query, mount, headers, remote, request.tracking_id());
-            Ok((facts, request.is_one_way()).into_pyobject(py)?.into_any())
+            Ok((facts, request.is_one_way(), request.has_body()).into_pyobject(py)?.into_any())
         });
         raised(py, facts)?
+    }
+
+    /// Sends a whole response to a request without a body, and ends when that waits to leave.
+    fn enqueue<'py>(&self, py: Python<'py>, status: u16, headers: Fields, body: &Bound<'py, PyAny>) -> Started<'py> {
+        enqueue(py, status, &headers, body, || Ok(self.0.take()?.into_parts().1))
+    }
+
+    /// Whether the sender has gone.
+    fn is_cancelled(&self, py: Python<'_>) -> PyResult<bool> {
+        raised(py, self.0.look(|request| request.cancellation().is_cancelled()))
     }
 
     /// Takes it on: its body, and what answers it.

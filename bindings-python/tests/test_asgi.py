@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -274,6 +275,25 @@ async def test_requests_are_answered_beside_one_another(relay: LocalRelay) -> No
     async with asgi(relay, app, lifespan="off"), hybridrelay.Sender(relay.connection_string("site")) as sender:
         answers = await asyncio.gather(*(sender.get(f"/?{number}") for number in range(40)))
         assert [response.text for response in answers] == [str(number) for number in range(40)]
+
+
+async def test_an_application_begins_in_the_context_of_whoever_serves_it(relay: LocalRelay) -> None:
+    seen = []
+    name: ContextVar[str] = ContextVar("name")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(name.get())
+        name.set("another request's")
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    # With another one the loop has had to do with this package before the name is there.
+    async with asgi(relay, app, "other", lifespan="off"):
+        name.set("the server's")
+        async with asgi(relay, app, lifespan="off") as (site, _), httpx.AsyncClient() as client:
+            for _ in range(2):
+                assert (await client.get(site.url)).status_code == 204
+    assert seen == ["the server's"] * 2
 
 
 async def test_head_has_no_body(relay: LocalRelay) -> None:

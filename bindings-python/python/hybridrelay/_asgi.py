@@ -18,7 +18,6 @@ from ._conversations import serve as converse
 from ._hosting import Place, place, target
 from ._incoming import Incoming, IncomingConnect
 from ._logging import logger
-from ._stopping import within
 
 if TYPE_CHECKING:
     from ._listener import Listener
@@ -51,7 +50,6 @@ async def _converse(
     spool: bool,
     conversations: Conversations,
 ) -> None:
-    within.set(True)
     is_socket = isinstance(incoming, IncomingConnect)
     asked = target(incoming.mount, incoming.path)
     scope: dict[str, Any] = {

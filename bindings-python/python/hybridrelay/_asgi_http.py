@@ -39,6 +39,9 @@ class Exchange:
         if self._read_all:
             self._lost = await self._request.disconnected()
             return {"type": "http.disconnect"}
+        if not self._request._has_body:
+            self._read_all = True
+            return {"type": "http.request", "body": b"", "more_body": False}
         try:
             chunk = await self._chunk()
         except RelayError as error:
@@ -88,7 +91,7 @@ class Exchange:
         try:
             if self._writer is None:
                 if not more:
-                    await self._request.respond(status, body, headers=headers)
+                    await self._request._enqueue(status, body, headers)
                     self._complete = True
                     return
                 self._writer = self._request.start_response(status, headers=headers)

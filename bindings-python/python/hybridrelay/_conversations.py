@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import math
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ from ._errors import RelayError, Timeout
 from ._incoming import Incoming, IncomingConnect
 from ._logging import logger
 from ._run import call
-from ._stopping import GOING_OFFLINE, LAST_WORDS, Stopping
+from ._stopping import GOING_OFFLINE, LAST_WORDS, Stopping, within
 
 if TYPE_CHECKING:
     from ._listener import Listener
@@ -37,16 +38,20 @@ async def serve(
     turns: asyncio.Semaphore | None = None,
 ) -> None:
     """Begins a conversation with everybody who comes, until the listener is closed; of `turns` each takes one."""
+
+    def talk(incoming: Incoming) -> Coroutine[Any, Any, None]:
+        return _refuse(incoming) if conversations.are_ending else begin(incoming)
+
     try:
-        while True:
-            if turns is not None:
-                # Those for whom there is none wait in the listener, which refuses more than its `max_concurrent`.
-                await turns.acquire()
+        if turns is None:
+            await conversations.listener._each(lambda incoming: conversations.begin(talk(incoming)))
+        while turns is not None:
+            # Those for whom there is none wait in the listener, which refuses more than its `max_concurrent`.
+            await turns.acquire()
             incoming = await conversations.listener.accept()
             if incoming is None:
                 break
-            talk = _refuse(incoming) if conversations.are_ending else begin(incoming)
-            conversations.begin(talk if turns is None else _taking(turns, talk))
+            conversations.begin(_taking(turns, talk(incoming)))
     except Exception:
         # Answers that go by a connection of their own do not need the listener any more.
         await conversations.end()
@@ -73,6 +78,9 @@ class Conversations:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sockets: set[Endless] = set()
         self._loop = asyncio.get_running_loop()
+        #: What each of them begins with: the context of the call that serves, and that it is within an application.
+        self._context = contextvars.copy_context()
+        self._context.run(within.set, True)
         self._ending: asyncio.Task[None] | None = None
         #: Until when what is under way has time, and what watches that.
         self._until = math.inf
@@ -94,7 +102,7 @@ class Conversations:
 
     def begin(self, conversation: Coroutine[Any, Any, None]) -> None:
         """Talks to somebody beside the others."""
-        task = self._loop.create_task(conversation, name="hybridrelay application")
+        task = self._context.run(self._loop.create_task, conversation, name="hybridrelay application")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -109,7 +117,11 @@ class Conversations:
 
     def stop(self, grace: float | None) -> None:
         """Begins the end, from any thread. If it has begun, this may only make it sooner."""
-        self._loop.call_soon_threadsafe(self._begin_end, grace)
+        # In the loop itself it has begun with the return: who comes from then on is told to come again.
+        if asyncio._get_running_loop() is self._loop:
+            self._begin_end(grace)
+        else:
+            self._loop.call_soon_threadsafe(self._begin_end, grace)
 
     async def end(self) -> None:
         """Ends them, and waits for that."""

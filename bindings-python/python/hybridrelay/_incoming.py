@@ -120,7 +120,7 @@ class IncomingRequest:
 
     def __init__(self, native: _native.IncomingRequest) -> None:
         self._native: _native.IncomingRequest | None = native
-        facts, self.is_one_way = native.facts()
+        facts, self.is_one_way, self._has_body = native.facts()
         method, path, query, mount, headers, remote, tracking_id = facts
         self.method = method
         self.path = path
@@ -200,6 +200,22 @@ class IncomingRequest:
             async for chunk in chunks:
                 await writer.write(chunk, flush=True)
 
+    async def _enqueue(self, status: int, content: Buffer, headers: HeaderTypes) -> None:
+        """Sends a whole response and returns when it waits to leave, which is mostly at once."""
+        fields = encode(headers)
+        if self._native is None or self._has_body:
+            native, enqueue = None, self._take().enqueue
+        else:
+            # There is nothing else to take on.
+            native, enqueue = self._native, self._native.enqueue
+            self._native, self._answered = None, True
+        try:
+            await call(enqueue, status, fields, content)
+        except InvalidArgument:
+            # It was not begun: the sender may still be told that.
+            self._native, self._answered = native, False
+            raise
+
     def start_response(
         self, status: int = 200, *, headers: HeaderTypes | None = None, reason: str | None = None
     ) -> ResponseWriter:
@@ -222,7 +238,8 @@ class IncomingRequest:
     @property
     def is_disconnected(self) -> bool:
         """Whether the sender has gone."""
-        return self._responder is not None and self._responder.is_cancelled()
+        native = self._responder or self._native
+        return native is not None and native.is_cancelled()
 
     def _begin(self) -> None:
         native, self._native = self._native, None

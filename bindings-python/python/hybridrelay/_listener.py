@@ -88,6 +88,18 @@ class Listener:
             pass
         return wrap(native)
 
+    async def _each(self, take: Callable[[Incoming], None]) -> None:
+        """Calls `take` with every sender that comes, until :meth:`close`."""
+
+        def taken(native: Any) -> bool:
+            # What is of a kind that this version does not know was refused.
+            incoming = None if native is ... else wrap(native)
+            if incoming is not None:
+                take(incoming)
+            return native is not None
+
+        await self._accepted.each(taken)
+
     async def serve(self, handler: Handler) -> None:
         """Calls ``await handler(incoming)`` for each sender, in a task of its own, until :meth:`close`.
 

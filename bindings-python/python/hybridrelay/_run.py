@@ -33,7 +33,7 @@ class LoopDriver:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.queue = _native.Queue()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._waiting: dict[int, asyncio.Future[Any] | _Handing] = {}
         self._watchers: dict[int, Callable[[], None]] = {}
         loop.add_reader(self.queue.fileno(), self._drain)
 
@@ -47,7 +47,8 @@ class LoopDriver:
         self._watchers.pop(tag, None)
 
     async def wait(self, operation: int, tag: int, limit: float | None) -> Any:
-        future = self._waiting[tag] = self.loop.create_future()
+        future: asyncio.Future[Any] = self.loop.create_future()
+        self._waiting[tag] = future
         timer = None if limit is None else self.loop.call_later(limit, self._expire, operation, tag, limit)
         try:
             return await future
@@ -276,11 +277,100 @@ class Source(Generic[T]):
             self._kept.append(arrived.future)
             raise asyncio.CancelledError from None
 
+    async def each(self, take: Callable[[T], bool]) -> None:
+        """Calls `take` with everything that comes, in the very turn of the loop in which it comes, until it returns false."""
+        while self._kept:
+            if not take(self._kept.pop(0).result()):
+                return
+        handing = _Handing(loop_driver(), self, take)
+        try:
+            handing.ask()
+            await handing.over
+        finally:
+            handing.stop()
+
     def take_kept(self) -> list[T]:
         """What came for waits that were cancelled, for whoever goes on in another way."""
         kept = [future.result() for future in self._kept if future.exception() is None]
         self._kept.clear()
         return kept
+
+
+class _Handing:
+    """Stands where a future stands that somebody waits for: what comes is handed on at once, and the next is asked for."""
+
+    def __init__(self, driver: LoopDriver, source: Source[Any], take: Callable[[Any], bool]) -> None:
+        self.over: asyncio.Future[None] = driver.loop.create_future()
+        self._driver = driver
+        self._source = source
+        self._take = take
+        #: The operation that is waited for, and its tag.
+        self._asked: tuple[int, int] | None = None
+
+    def ask(self) -> None:
+        """Takes what is there, and waits for the next; many have their turns between those of others."""
+        try:
+            for _ in range(TURNS):
+                if self.over.done():
+                    return
+                begun = self._source._start()
+                if type(begun) is _native.Begun:
+                    tag = next(_tags)
+                    self._driver._waiting[tag] = self
+                    self._asked = begun.wait(self._driver.queue, tag), tag
+                    return
+                self._hand(begun)
+        except BaseException as error:
+            self._end(error)
+        else:
+            self._driver.loop.call_soon(self.ask)
+
+    def _hand(self, value: Any) -> None:
+        if not self._take(value):
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self.over.done():
+            return
+        if error is None:
+            self.over.set_result(None)
+        else:
+            self.over.set_exception(error)
+
+    def done(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._asked is None
+
+    def set_result(self, value: Any) -> None:
+        """It has come."""
+        self._asked = None
+        if self.over.done():
+            # The wait was cancelled in this very turn: whoever asks next gets it.
+            kept = self._driver.loop.create_future()
+            kept.set_result(value)
+            self._source._kept.append(kept)
+            return
+        try:
+            self._hand(value)
+        except BaseException as error:
+            self._end(error)
+        else:
+            self.ask()
+
+    def set_exception(self, error: BaseException) -> None:
+        """It has failed."""
+        self._asked = None
+        self._end(error)
+
+    def stop(self) -> None:
+        """Nothing more is wanted. What had come was handed on."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self._driver.forget(*asked)
+        if self.over.done() and not self.over.cancelled():
+            # Looked at here, so that nobody is told that it never was.
+            self.over.exception()
+        self.over.cancel()
 
 
 class Each(Generic[T]):

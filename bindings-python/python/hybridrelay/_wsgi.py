@@ -22,7 +22,6 @@ from ._hosting import HELD, Place, phrase, place, target
 from ._incoming import Incoming, IncomingConnect, IncomingRequest, ResponseWriter
 from ._logging import logger
 from ._run import run
-from ._stopping import within
 
 if TYPE_CHECKING:
     from ._listener import Listener
@@ -54,7 +53,6 @@ async def _converse(
         except RelayError as error:
             logger.debug("a sender could not be told: %s", error)
         return
-    within.set(True)
     context = contextvars.copy_context()
     await asyncio.get_running_loop().run_in_executor(pool, context.run, _Exchange(app, incoming, where).run, spool)
 
