@@ -34,6 +34,8 @@ pub(super) enum Client {
     Websockets,
     Httpx,
     Uvicorn,
+    /// uvicorn, to which this package forwards.
+    Forwarded,
 }
 
 impl Language {
@@ -41,7 +43,7 @@ impl Language {
     pub(super) fn clients(self) -> &'static [Client] {
         match self {
             Self::C => &[Client::C, Client::Libwebsockets, Client::Libcurl],
-            Self::Python => &[Client::Python, Client::Websockets, Client::Httpx, Client::Uvicorn],
+            Self::Python => &[Client::Python, Client::Websockets, Client::Httpx, Client::Uvicorn, Client::Forwarded],
         }
     }
 
@@ -67,7 +69,7 @@ impl Client {
             Self::Python => true,
             Self::Libwebsockets | Self::Websockets => !matches!(case, Case::Request(_) | Case::Serve(_)),
             Self::Libcurl | Self::Httpx => matches!(case, Case::Request(_)),
-            Self::Uvicorn => matches!(case, Case::Serve(_)),
+            Self::Uvicorn | Self::Forwarded => matches!(case, Case::Serve(_)),
         }
     }
 
@@ -84,6 +86,7 @@ impl Client {
             Self::Websockets => "websockets_client",
             Self::Httpx => "httpx_client",
             Self::Uvicorn => "uvicorn_serving",
+            Self::Forwarded => "forwarded_serving",
         };
         let mut command = Command::new(PYTHON);
         command.arg("-B").arg(Path::new("bench/clients").join(script).with_extension("py"));
@@ -129,6 +132,7 @@ impl fmt::Display for Client {
             Self::Websockets => "websockets",
             Self::Httpx => "httpx",
             Self::Uvicorn => "uvicorn",
+            Self::Forwarded => "uvicorn, forwarded",
         })
     }
 }
