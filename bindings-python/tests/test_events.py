@@ -214,7 +214,7 @@ async def test_a_listener_forwards_to_a_server_near_it(cs: str) -> None:
 async def test_a_forwarder_tells_the_server_what_it_is_told_to(cs: str) -> None:
     async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        location = b"Location: /next\r\n"
+        location = b"Location: /base/next\r\n"
         writer.write(
             b"HTTP/1.1 201 Created\r\nConnection: close\r\n%sContent-Length: %d\r\n\r\n" % (location, len(head))
         )
@@ -236,7 +236,7 @@ async def test_a_forwarder_tells_the_server_what_it_is_told_to(cs: str) -> None:
         entity = hybridrelay.Sender(cs).entity
         plain = await asked()
         assert plain.text.startswith("GET /base/x?y=1 ") and "x-forwarded-" not in plain.text.lower()
-        assert plain.headers["location"] == "/next"
+        assert plain.headers["location"] == "/base/next"
         whole = await asked(strip=False, forwarded_headers=True, insecure_skip_verify=False, extra_ca_pem=None)
         assert whole.text.startswith(f"GET /base/{entity}/x?y=1 ")
         assert "x-forwarded-for: 127.0.0.1" in whole.text.lower()
