@@ -69,6 +69,7 @@ mod listener;
 mod mask_keys;
 mod namespace;
 mod options;
+mod output;
 mod presence;
 pub mod protocol;
 mod sender;

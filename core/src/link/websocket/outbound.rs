@@ -10,6 +10,7 @@ use tokio::io::AsyncWrite;
 use super::Piece;
 use crate::env::{BoxSocket, Env};
 use crate::mask_keys::MaskKeys;
+use crate::output::take_written;
 use crate::ws::{self, CloseFrame, ControlPayload, FrameHeader, Mask, MessageKind, OpCode, Unanswered};
 
 /// New pieces are taken while fewer bytes than this wait.
@@ -227,7 +228,7 @@ impl Outbound {
         self.sent += sent;
         self.unflushed = true;
         let from_output = written.min(self.output.len());
-        self.output.advance(from_output);
+        take_written(&mut self.output, from_output);
         if let Body::Owned(body) = &mut self.body {
             body.advance(written - from_output);
             if body.is_empty() {

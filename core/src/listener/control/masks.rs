@@ -4,11 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::env::{Env, Metered};
 use crate::mask_keys::MaskKeys;
+use crate::output::take_written;
 use crate::ws::{ControlPayload, Decoded, Decoder, Event, FrameHeader, Mask, OpCode, Role, control_frame};
 
 /// A socket below a WebSocket library that draws mask keys from the process's randomness: every frame gets a key from the
@@ -75,7 +76,7 @@ impl Masks {
         while !self.output.is_empty() {
             match ready!(Pin::new(&mut self.socket).poll_write(cx, &self.output))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.output.advance(written),
+                written => take_written(&mut self.output, written),
             }
         }
         Poll::Ready(Ok(()))
