@@ -96,10 +96,16 @@ class _Arrived(asyncio.CancelledError):
         self.future = future
 
 
+#: How long the main thread waits before it looks whether a signal has come, in milliseconds. One that comes just before the system call
+#: does not interrupt it, and only the main thread runs handlers.
+_GLANCE = 500
+
+
 class BlockingDriver:
     """Waits in a thread."""
 
     def __init__(self) -> None:
+        self._longest = _GLANCE if threading.current_thread() is threading.main_thread() else None
         self.queue = _native.Queue()
         self._poll = select.poll()
         self._poll.register(self.queue.fileno(), select.POLLIN)
@@ -124,10 +130,11 @@ class BlockingDriver:
 
     def _look(self, deadline: float | None) -> None:
         if deadline is None:
-            self._poll.poll()
+            self._poll.poll(self._longest)
         else:
             left = deadline - time.monotonic()
-            if left < 0 or not self._poll.poll(max(1, int(left * 1000))):
+            wait = max(1, int(left * 1000))
+            if left < 0 or not self._poll.poll(wait if self._longest is None else min(wait, self._longest)):
                 # What came in the last moment counts.
                 if not self._poll.poll(0) and time.monotonic() >= deadline:
                     raise _timeout(None)
