@@ -122,7 +122,9 @@ impl<T> Returns<T> {
 
     /// Takes out what has gone back, for whoever goes on in another way.
     pub fn left(&self) -> Vec<T> {
-        std::mem::take(&mut lock(&self.shared.state).back).into_values().collect()
+        let mut state = lock(&self.shared.state);
+        self.shared.any_back.store(false, Ordering::Release);
+        std::mem::take(&mut state.back).into_values().collect()
     }
 
     /// Drops what has gone back, and what goes back from now on.
