@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
+use futures_util::future::Shared;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::call::guard_future;
 use crate::calls;
@@ -15,12 +17,10 @@ use crate::runtime::shut_down;
 
 /// A call at work. Whoever waits for its end may give up: nothing is lost, and whoever waits next gets it. Cheap to clone; when the
 /// last clone is dropped, the call is cancelled.
-pub struct Background<T>(Arc<Running<T>>);
+pub struct Background<T: Clone>(Shared<Running<T>>);
 
-struct Running<T> {
-    outcome: watch::Receiver<Option<Result<T>>>,
-    task: AbortHandle,
-}
+/// A task, which ends when nobody is left to be told.
+struct Running<T>(JoinHandle<Result<T>>);
 
 impl<T: Clone + Send + Sync + 'static> Background<T> {
     /// Begins it, on the runtime that is current, or else on that of the blocking calls. A panic in it ends it with `INTERNAL`.
@@ -29,18 +29,13 @@ impl<T: Clone + Send + Sync + 'static> Background<T> {
     ///
     /// `INTERNAL` if there is no runtime.
     pub fn start(future: impl Future<Output = Result<T>> + Send + 'static) -> Result<Self> {
-        let (sender, outcome) = watch::channel(None);
-        let running = async move {
-            let ended = guard_future(future).await;
-            // Nobody may be left to be told.
-            let _ = sender.send(Some(ended));
-        };
+        // Calls are large, and what is spawned is moved several times.
+        let call: Pin<Box<dyn Future<Output = Result<T>> + Send>> = Box::pin(guard_future(future));
         let runtime = match Handle::try_current() {
             Ok(current) => current,
             Err(_) => calls::get()?.handle().clone(),
         };
-        let task = runtime.spawn(running).abort_handle();
-        Ok(Self(Arc::new(Running { outcome, task })))
+        Ok(Self(Running(runtime.spawn(call)).shared()))
     }
 
     /// Waits for its end, which is the same for everybody. Cancel-safe.
@@ -49,32 +44,39 @@ impl<T: Clone + Send + Sync + 'static> Background<T> {
     ///
     /// The call's own; `CLOSED` if the runtime was shut down under it.
     pub async fn outcome(&self) -> Result<T> {
-        let mut outcome = self.0.outcome.clone();
-        let ended = outcome.wait_for(Option::is_some).await.ok().and_then(|ended| (*ended).clone());
-        ended.unwrap_or_else(|| Err(shut_down()))
+        self.0.clone().await
     }
 
     /// Its end, if it has come.
     pub fn now(&self) -> Option<Result<T>> {
-        self.0.outcome.borrow().clone()
+        self.0.clone().now_or_never()
+    }
+}
+
+impl<T> Future for Running<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        // A panic is an outcome, so what has none was ended with its runtime.
+        Pin::new(&mut self.0).poll(cx).map(|outcome| outcome.unwrap_or_else(|_| Err(shut_down())))
     }
 }
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
-impl<T> Clone for Background<T> {
+impl<T: Clone> Clone for Background<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> fmt::Debug for Background<T> {
+impl<T: Clone> fmt::Debug for Background<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Background").field("ended", &self.0.outcome.borrow().is_some()).finish_non_exhaustive()
+        f.debug_struct("Background").field("ended", &self.0.peek().is_some()).finish_non_exhaustive()
     }
 }
 

@@ -1,22 +1,24 @@
 //! Objects that calls use one after the other, each as long as it waits.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hybridrelay::{Error, ErrorKind};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::errors::{Failure, Result};
 
 /// An object for one call at a time, which can be ended under whoever uses it or waits for it.
 pub struct Turns<T> {
     object: Mutex<T>,
-    ended: watch::Sender<bool>,
+    ended: AtomicBool,
+    ending: Notify,
 }
 
 impl<T> Turns<T> {
     /// Takes it in.
     pub fn new(object: T) -> Self {
-        Self { object: Mutex::new(object), ended: watch::Sender::new(false) }
+        Self { object: Mutex::new(object), ended: AtomicBool::new(false), ending: Notify::new() }
     }
 
     /// Waits for a turn; within [`run`](Self::run).
@@ -30,19 +32,25 @@ impl<T> Turns<T> {
     ///
     /// The call's own, and `CLOSED` behind [`end`](Self::end).
     pub async fn run<R>(&self, call: impl Future<Output = Result<R>>) -> Result<R> {
-        let mut ended = self.ended.subscribe();
+        // Told of the end from now on, so that none is missed between the look and the wait.
+        let ending = self.ending.notified();
+        if self.ended.load(Ordering::SeqCst) {
+            return Err(ended());
+        }
         tokio::select! {
             biased;
-            // The sending end is in `self`.
-            _ = ended.wait_for(|ended| *ended) => {
-                Err(Failure::Core(Error::new(ErrorKind::Closed, "the object was closed or released under the call")))
-            }
             outcome = call => outcome,
+            () = ending => Err(ended()),
         }
     }
 
     /// Ends it: every call on it fails from now on.
     pub fn end(&self) {
-        self.ended.send_replace(true);
+        self.ended.store(true, Ordering::SeqCst);
+        self.ending.notify_waiters();
     }
+}
+
+fn ended() -> Failure {
+    Failure::Core(Error::new(ErrorKind::Closed, "the object was closed or released under the call"))
 }

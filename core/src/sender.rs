@@ -74,10 +74,12 @@ impl Sender {
 
     /// Sends an HTTP request to a listener of the hybrid connection and returns its response, whatever the status.
     ///
-    /// The URI is path and query behind the hybrid connection's name, such as `/orders/7?verbose=1`. Bodies stream both ways. Requests
-    /// travel over HTTP/2 where the relay offers it, else over HTTP/1.1, where each that is under way has a connection of its own; idle ones
-    /// are kept for half a minute. The response's
+    /// The URI is path and query behind the hybrid connection's name, such as `/orders/7?verbose=1`. Bodies stream both ways. The response's
     /// reason phrase is its extension [`ReasonPhrase`](crate::ReasonPhrase).
+    ///
+    /// A request with a body of at most 64 KiB that is under way while no other one is has a connection of HTTP/1.1 to itself, which costs
+    /// least. Those beside it share one of HTTP/2 where the relay offers that, else each has another one. Idle connections are kept for
+    /// half a minute. A request is under way until its response was read to the end or dropped.
     ///
     /// `connect_timeout` bounds the dial. Whether a listener answers in time is the relay's to judge (60 s, then `Timeout`); a program
     /// that is less patient drops the future, which tells a listener behind our relay.

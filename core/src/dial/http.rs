@@ -28,6 +28,8 @@ pub(crate) struct HttpConnector {
     /// How long one dial may take.
     limit: Duration,
     versions: Versions,
+    /// How long the server may leave unacknowledged what was sent.
+    unacknowledged: Option<Duration>,
     /// A socket that was opened to see which version its other end speaks, and when.
     spare: Arc<Mutex<Option<(HttpSocket, Instant)>>>,
 }
@@ -43,7 +45,7 @@ enum Versions {
 
 impl HttpConnector {
     pub(crate) fn new(dialer: Dialer, limit: Duration) -> Self {
-        Self { dialer: Arc::new(dialer), limit, versions: Versions::Both, spare: Arc::default() }
+        Self { dialer: Arc::new(dialer), limit, versions: Versions::Both, unacknowledged: None, spare: Arc::default() }
     }
 
     /// Does not offer HTTP/2.
@@ -55,6 +57,12 @@ impl HttpConnector {
     /// Fails where HTTP/2 is not taken.
     pub(crate) fn http2_only(mut self) -> Self {
         self.versions = Versions::Http2;
+        self
+    }
+
+    /// Gives a server up that leaves unacknowledged for so long what was sent, also one that does not read.
+    pub(crate) fn unacknowledged(mut self, limit: Duration) -> Self {
+        self.unacknowledged = Some(limit);
         self
     }
 
@@ -70,7 +78,7 @@ impl HttpConnector {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         let fits = |socket: &HttpSocket| match self.versions {
             Versions::Both => false,
-            Versions::Http1 => !socket.is_http2,
+            Versions::Http1 => !socket.is_http2 && self.unacknowledged.is_none(),
             Versions::Http2 => socket.is_http2,
         };
         if let Some((socket, opened)) = spare
@@ -79,13 +87,16 @@ impl HttpConnector {
         {
             return Ok(socket);
         }
-        let Self { dialer, limit, versions, .. } = self;
+        let Self { dialer, limit, versions, unacknowledged, .. } = self;
         let target = DialTarget::parse(&uri.to_string())?;
         let authority = target.authority().to_owned();
-        let socket = dialer.env.timeout(limit, dialer.open_http(target, versions)).await.unwrap_or_else(|| {
-            let limit = limit.as_secs_f32();
-            Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
-        })?;
+        let socket =
+            dialer.env.timeout(limit, dialer.open_http(target, versions, unacknowledged)).await.unwrap_or_else(
+                || {
+                    let limit = limit.as_secs_f32();
+                    Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
+                },
+            )?;
         if versions == Versions::Http2 && !socket.is_http2 {
             return Err(Error::new(ErrorKind::Network, format!("{authority} does not speak HTTP/2 any more")));
         }
@@ -109,8 +120,16 @@ impl Service<Uri> for HttpConnector {
 }
 
 impl Dialer {
-    async fn open_http(&self, target: DialTarget, versions: Versions) -> Result<HttpSocket> {
-        let socket = self.open_transport(&target).await?;
+    async fn open_http(
+        &self,
+        target: DialTarget,
+        versions: Versions,
+        unacknowledged: Option<Duration>,
+    ) -> Result<HttpSocket> {
+        let mut socket = self.open_transport(&target).await?;
+        if let Some(limit) = unacknowledged {
+            socket.set_user_timeout(limit);
+        }
         let (socket, is_http2) = match (target.tls, versions) {
             (true, Versions::Both | Versions::Http2) => self.tls.handshake_for_http(socket, &target.host).await?,
             (true, Versions::Http1) => (self.tls.handshake(socket, &target.host).await?, false),

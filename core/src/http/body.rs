@@ -10,8 +10,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
+use super::client::Solo;
 use crate::{Error, ErrorKind, Result};
 
 /// What a request or a response carries: nothing, bytes, or chunks that come as they are made.
@@ -27,6 +29,11 @@ enum Inner {
     Full(Bytes),
     /// What comes at a rendezvous. An empty chunk is the end; a channel that ends without one is a sender that has gone.
     Received(mpsc::Receiver<Bytes>),
+    /// What hyper reads, and the request that travels alone until then.
+    Incoming {
+        body: Incoming,
+        _solo: Option<Solo>,
+    },
     /// Locked for one poll, and by its only owner: it makes a body that need not be `Sync` a part of things that are.
     Other(Mutex<BoxBody>),
 }
@@ -61,6 +68,10 @@ impl Body {
 
     pub(super) fn received(chunks: mpsc::Receiver<Bytes>) -> Self {
         Self(Inner::Received(chunks))
+    }
+
+    pub(super) fn incoming(body: Incoming, solo: Option<Solo>) -> Self {
+        if body.is_end_stream() { Self::empty() } else { Self(Inner::Incoming { body, _solo: solo }) }
     }
 
     /// The next chunk, never an empty one; `None` at the end.
@@ -111,6 +122,12 @@ impl Body {
                     Some(chunk) => Some(Ok(chunk)),
                     None => Some(Err(sender_gone())),
                 },
+                Inner::Incoming { body, .. } => match ready!(Pin::new(body).poll_frame(cx)) {
+                    // Trailers are dropped.
+                    Some(Ok(frame)) => Some(Ok(frame.into_data().unwrap_or_default())),
+                    Some(Err(error)) => Some(Err(broken_off(error.into()))),
+                    None => None,
+                },
                 Inner::Other(body) => {
                     let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
                     match ready!(body.as_mut().poll_frame(cx)) {
@@ -146,6 +163,7 @@ impl HttpBody for Body {
             Inner::Empty => true,
             Inner::Full(bytes) => bytes.is_empty(),
             Inner::Received(_) => false,
+            Inner::Incoming { body, .. } => body.is_end_stream(),
             Inner::Other(body) => body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream(),
         }
     }
@@ -155,6 +173,7 @@ impl HttpBody for Body {
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Received(_) => SizeHint::default(),
+            Inner::Incoming { body, .. } => body.size_hint(),
             Inner::Other(body) => body.lock().unwrap_or_else(PoisonError::into_inner).size_hint(),
         }
     }

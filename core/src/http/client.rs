@@ -4,10 +4,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
+use bytes::Bytes;
+use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::body::Body;
 use super::head::ReasonPhrase;
@@ -20,6 +20,8 @@ use crate::{Error, ErrorKind, Result};
 
 mod pool;
 mod tokens;
+
+pub(super) use pool::Solo;
 
 use pool::Pool;
 use tokens::Tokens;
@@ -43,6 +45,8 @@ pub(crate) struct Question<'q> {
 
 pub(crate) struct HttpClient {
     reach: Reach,
+    /// Where the relay is; `None` if its address makes no URI.
+    authority: Option<Authority>,
     pool: Pool,
     tokens: Option<Tokens>,
 }
@@ -56,7 +60,8 @@ impl HttpClient {
             .credential
             .clone()
             .map(|credential| Tokens::new(env.clone(), credential, reach.address.audience(), reach.connect_timeout));
-        Self { reach, pool, tokens }
+        let authority = reach.address.authority().parse().ok();
+        Self { reach, authority, pool, tokens }
     }
 
     pub(crate) fn reach(&self) -> &Reach {
@@ -79,10 +84,12 @@ impl HttpClient {
     }
 
     /// Sends a request to a listener. What the relay itself refuses is an error.
-    async fn relayed(&self, request: Request<Body>) -> Result<Response<Incoming>> {
-        let (mut parts, body) = request.into_parts();
-        parts.uri = self.relayed_uri(&parts.uri)?;
-        let response = self.send(Request::from_parts(parts, body)).await?;
+    async fn relayed(&self, mut request: Request<Body>) -> Result<Response<Body>> {
+        *request.uri_mut() = self.relayed_uri(request.uri())?;
+        let request = self.prepare(request).await?;
+        let (client, solo) = self.pool.client(&request).await?;
+        let response = client.request(request).await.map_err(|error| self.failed(error))?;
+        let response = response.map(|body| Body::incoming(body, solo));
         if self.is_relays(&response) { Err(self.refused(response).await) } else { Ok(response) }
     }
 
@@ -94,13 +101,19 @@ impl HttpClient {
     pub(crate) async fn ask_relay(&self, question: &Question<'_>) -> Result<Response<Body>> {
         let Question { path, feature, accept, last_id } = question;
         let mut request = Request::new(Body::empty());
-        *request.uri_mut() = self.uri(path.parse().map_err(|_| Error::invalid("the path is not valid"))?)?;
+        *request.uri_mut() = self.uri((*path).to_owned())?;
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
         if let Some(id) = last_id.and_then(|id| HeaderValue::from_str(id).ok()) {
             request.headers_mut().insert(LAST_EVENT_ID, id);
         }
         let limit = self.reach.connect_timeout;
-        let answered = self.reach.dialer.env().timeout(limit, self.send(request)).await;
+        let asking = async {
+            let request = self.prepare(request).await?;
+            // What is answered may go on for long.
+            let answered = self.pool.shared(&request).await?.request(request).await;
+            answered.map(|response| response.map(|body| Body::incoming(body, None))).map_err(|error| self.failed(error))
+        };
+        let answered = self.reach.dialer.env().timeout(limit, asking).await;
         let response = answered.unwrap_or_else(|| {
             let what = format!("no answer from {} within {} s", self.reach.address.authority(), limit.as_secs_f32());
             Err(Error::new(ErrorKind::Timeout, what))
@@ -120,12 +133,6 @@ impl HttpClient {
             return Err(Error::new(ErrorKind::Unsupported, what).with_hint(hint));
         }
         if status.is_success() { Ok(from_listener(response)) } else { Err(self.refused(response).await) }
-    }
-
-    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>> {
-        let request = self.prepare(request).await?;
-        let client = self.pool.client(request.uri()).await?;
-        client.request(request).await.map_err(|error| self.failed(error))
     }
 
     /// Makes what the program wants a request to the relay.
@@ -166,26 +173,28 @@ impl HttpClient {
             return Err(Error::invalid("query parameters that begin with 'sb-hc-' belong to the relay"));
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
-        let query = query.map_or(String::new(), |query| format!("?{query}"));
+        let (mark, query) = query.map_or(("", ""), |query| ("?", query));
         let entity = self.reach.address.entity().map_or("", |entity| entity.as_str());
-        let target = format!("/{entity}{slash}{path}{query}");
-        self.uri(target.parse().map_err(|_| Error::invalid("the path is not valid"))?)
+        self.uri(["/", entity, slash, path, mark, query].concat())
     }
 
-    fn uri(&self, target: PathAndQuery) -> Result<Uri> {
-        let address = &self.reach.address;
-        let scheme = if address.is_plaintext() { "http" } else { "https" };
-        let uri = Uri::builder().scheme(scheme).authority(address.authority()).path_and_query(target);
-        uri.build().map_err(|_| Error::invalid("the relay's address makes no URI"))
+    fn uri(&self, target: String) -> Result<Uri> {
+        let target = PathAndQuery::from_maybe_shared(Bytes::from(target));
+        let no_uri = || Error::invalid("the relay's address makes no URI");
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(if self.reach.address.is_plaintext() { Scheme::HTTP } else { Scheme::HTTPS });
+        parts.authority = Some(self.authority.clone().ok_or_else(no_uri)?);
+        parts.path_and_query = Some(target.map_err(|_| Error::invalid("the path is not valid"))?);
+        Uri::from_parts(parts).map_err(|_| no_uri())
     }
 
     /// Whether the relay and not the listener has answered: every answer of a listener carries `Via` (protocol.md 5.5, 5.8).
-    fn is_relays(&self, response: &Response<Incoming>) -> bool {
+    fn is_relays(&self, response: &Response<Body>) -> bool {
         let status = response.status();
         (status.is_client_error() || status.is_server_error()) && !response.headers().contains_key(header::VIA)
     }
 
-    async fn refused(&self, response: Response<Incoming>) -> Error {
+    async fn refused(&self, response: Response<Body>) -> Error {
         let response = from_listener(response);
         let (parts, mut body) = response.into_parts();
         let mut text = Vec::new();
@@ -243,8 +252,7 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-fn from_listener(response: Response<Incoming>) -> Response<Body> {
-    let mut response = response.map(Body::new);
+fn from_listener(mut response: Response<Body>) -> Response<Body> {
     let read = response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
     let reason = match read {
         Some(phrase) => String::from_utf8_lossy(phrase.as_bytes()).into_owned(),

@@ -118,7 +118,7 @@ async fn a_request_that_is_cut_is_lost_to_its_sender_and_known_to_the_listener()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_is_cut_after_so_many_bytes() {
-    // By HTTP/2, as with TLS, what was on the way may be lost as well.
+    // With TLS what was on the way may be lost as well.
     for (relay, is_exact) in setup::plain_and_tls().await.into_iter().zip([true, false]) {
         let (listener, sender) = ends(&relay).await;
         for size in SIZES {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hybridrelay::token::{Token, TokenProvider};
 use hybridrelay::{Body, Error, ErrorKind, Listener, ReasonPhrase, RemoteAddr, Responder, Sender};
 use hybridrelay_relay::LocalRelay;
@@ -102,10 +102,7 @@ async fn head_and_headers_come_through_as_they_were_written() {
             .unwrap();
         let response = sender.request(request).soon().await.unwrap();
         assert_eq!(response.status(), 418);
-        if relay.ca_pem().is_none() {
-            // HTTP/2, which is what TLS speaks here, has no reason phrase.
-            assert_eq!(response.extensions().get::<ReasonPhrase>().unwrap().0, "Short and stout");
-        }
+        assert_eq!(response.extensions().get::<ReasonPhrase>().unwrap().0, "Short and stout");
         let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
         assert_eq!(cookies, ["a=1; Expires=Wed, 21 Oct 2065 07:28:00 GMT", "b=2"]);
         assert_eq!(response.headers()["x-own"], "c");
@@ -206,7 +203,6 @@ async fn what_the_relay_refuses_is_an_error_and_what_the_listener_answers_a_resp
         let nobody = ask(sender.clone()).await.unwrap_err();
         assert_eq!((nobody.kind(), nobody.is_retryable()), (ErrorKind::NoListeners, true));
         assert!(nobody.tracking_id().is_some() && nobody.reason().unwrap().contains("no listeners"), "{nobody:?}");
-        // Neither a reason phrase nor a body tells of it where HTTP/2 is spoken.
         let head = sender.request(Request::head("/x").body(()).unwrap()).soon().await.unwrap_err();
         assert_eq!((head.kind(), head.is_retryable()), (ErrorKind::NoListeners, true));
         assert!(head.reason().unwrap().contains("no listeners"), "{head:?}");
@@ -256,6 +252,54 @@ async fn requests_share_connections_and_tokens() {
             ports.insert(port);
         }
         assert_eq!((ports.len(), asked.load(Ordering::SeqCst)), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn small_requests_travel_alone_or_share_a_connection() {
+    for relay in plain_and_tls().await {
+        let together = if relay.ca_pem().is_some() { Version::HTTP_2 } else { Version::HTTP_11 };
+        let (listener, sender) = pair(&relay).await;
+        // An answer, and the port that the sender came from.
+        let ask = async |body: Body, answer: Body| {
+            let (response, port) = tokio::join!(sender.request(Request::post("/").body(body).unwrap()).soon(), async {
+                let (request, responder) = incoming(&listener).await.into_parts();
+                let port = request.extensions().get::<RemoteAddr>().unwrap().0.port();
+                request.into_body().bytes(LIMIT).soon().await.unwrap();
+                // Nobody need be left who reads it.
+                let _ = responder.send(Response::new(answer)).soon().await;
+                port
+            });
+            let response = response.unwrap();
+            (response.version(), port, response.into_body())
+        };
+        let (version, alone, body) = ask(Body::empty(), Body::empty()).await;
+        assert_eq!(version, Version::HTTP_11);
+        drop(body);
+
+        // It is alone until its answer was read.
+        let (version, port, mut slow) = ask("small".into(), "an answer".into()).await;
+        assert_eq!((version, port), (Version::HTTP_11, alone));
+        let (version, first, body) = ask("beside it".into(), "another".into()).await;
+        assert_eq!(version, together);
+        assert_ne!(first, alone);
+        let (version, second, beside) = ask("beside both".into(), "a third".into()).await;
+        assert_eq!(version, together);
+        assert!(together == Version::HTTP_11 || first == second, "any number shares it");
+        drop((body, beside));
+        assert_eq!(slow.chunk().soon().await.unwrap().unwrap(), "an answer");
+        assert_eq!(slow.chunk().soon().await.unwrap(), None);
+        let (version, port, _body) = ask("alone again".into(), Body::empty()).await;
+        assert_eq!((version, port), (Version::HTTP_11, alone));
+
+        // What may be long does not, nor holds up what is small.
+        for body in [pieces(&"of no known length".into()), vec![0; 65_537].into()] {
+            let (version, port, _body) = ask(body, "read".into()).await;
+            assert_eq!(version, together);
+            assert_ne!(port, alone);
+            let (version, port, _body) = ask(vec![0; 65_536].into(), Body::empty()).await;
+            assert_eq!((version, port), (Version::HTTP_11, alone));
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hybridrelay::Incoming;
 use hybridrelay::env::sim;
 use hybridrelay::env::{Acceptor, BoxFuture, BoxSocket, Env, Socket};
 use hybridrelay_tests::detour::{self, Way};
@@ -77,6 +78,28 @@ fn a_listeners_handshake_is_given_up_when_it_is_not_acknowledged_for_5_s() {
         tokio::select! {
             opened = opening => panic!("nobody has answered: {opened:?}"),
             () = taking => {}
+        }
+    });
+}
+
+/// A listener may read a long body as slowly as it likes; the relay takes a short one in by itself.
+#[test]
+fn of_a_senders_requests_small_ones_that_travel_alone_are_to_be_acknowledged() {
+    sim::run(1, async |sim| {
+        let world = World::start(sim).await;
+        let (phone, of_sender) = noting(world.sim.env(SENDER));
+        let listener = world.listener().open().await.unwrap();
+        let sender = world.sender().env(phone).build().unwrap();
+        for (size, sockets) in
+            [(1_000, &[Some(Duration::from_secs(40))][..]), (100_000, &[Some(Duration::from_secs(40)), None])]
+        {
+            let request = http::Request::post("/").body(vec![0; size]).unwrap();
+            let (response, ()) = tokio::join!(sender.request(request), async {
+                let Ok(Some(Incoming::Request(request))) = listener.accept().await else { panic!("no request") };
+                request.into_parts().1.send(http::Response::new(())).await.unwrap();
+            });
+            response.unwrap();
+            assert_eq!(*of_sender.lock().unwrap(), sockets);
         }
     });
 }
