@@ -4,16 +4,26 @@
 //! runtime run by nobody. So the child leaves that alone and begins with state of its own.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::errors::{Code, Failure, Result};
 
 /// One `T` for each process that uses it, made when it is first asked for.
-pub struct PerProcess<T>(OnceLock<Box<Link<T>>>);
+///
+/// Nobody waits for a thread that makes it: a child does not have that thread. So two that ask at once may both make one, of which the
+/// second is dropped.
+pub struct PerProcess<T> {
+    /// NULL, or a `Box` that goes with this.
+    first: AtomicPtr<Link<T>>,
+    /// It may cross threads as what is written once may.
+    _owns: PhantomData<OnceLock<T>>,
+}
 
 struct Link<T> {
-    pid: u32,
+    process: u64,
     value: T,
     /// That of the children.
     next: PerProcess<T>,
@@ -22,52 +32,95 @@ struct Link<T> {
 impl<T: Default> PerProcess<T> {
     /// Nothing yet.
     pub const fn new() -> Self {
-        Self(OnceLock::new())
+        Self { first: AtomicPtr::new(ptr::null_mut()), _owns: PhantomData }
     }
 
     /// This process's, and how many processes before it had one.
     pub fn get(&self) -> (&T, usize) {
-        let pid = id();
+        let process = id();
         let mut depth = 0;
         let mut at = self;
         loop {
-            let link = at.0.get_or_init(|| Box::new(Link { pid, value: T::default(), next: Self::new() }));
-            if link.pid == pid {
+            let link = at.link(process);
+            if link.process == process {
                 return (&link.value, depth);
             }
             at = &link.next;
             depth += 1;
         }
     }
+
+    /// The first, which is that of `process` if there was none.
+    #[allow(unsafe_code)] // Nothing safe is written once without a lock.
+    fn link(&self, process: u64) -> &Link<T> {
+        let mut link = self.first.load(Ordering::Acquire);
+        if link.is_null() {
+            link = self.begin(process);
+        }
+        // SAFETY: it came from a `Box`, is written no more, and is freed when `self` is dropped.
+        unsafe { &*link }
+    }
+
+    #[cold]
+    #[allow(unsafe_code)] // As above.
+    fn begin(&self, process: u64) -> *mut Link<T> {
+        let made = Box::into_raw(Box::new(Link { process, value: T::default(), next: Self::new() }));
+        match self.first.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => made,
+            Err(first) => {
+                // SAFETY: made above, and nobody else knows of it.
+                drop(unsafe { Box::from_raw(made) });
+                first
+            }
+        }
+    }
 }
 
-/// This process, without a system call each time, of which every call of a binding would make several.
-fn id() -> u32 {
-    /// 0 until it is asked for, and again in a child.
-    static ID: AtomicU32 = AtomicU32::new(0);
+impl<T> Drop for PerProcess<T> {
+    #[allow(unsafe_code)] // As above.
+    fn drop(&mut self) {
+        let first = *self.first.get_mut();
+        if !first.is_null() {
+            // SAFETY: it came from a `Box`, and what was borrowed from it has ended.
+            drop(unsafe { Box::from_raw(first) });
+        }
+    }
+}
+
+/// This process, among all that it was forked from: how many forks lie between. Its pid may have been that of one of them, which is dead.
+fn id() -> u64 {
+    /// Nobody has asked yet.
+    const UNKNOWN: u64 = 0;
+    /// The system does not tell of forks, for want of memory.
+    const UNTOLD: u64 = u64::MAX;
+    static ID: AtomicU64 = AtomicU64::new(UNKNOWN);
 
     #[cold]
     #[allow(unsafe_code)] // Nothing safe tells of a fork.
-    fn ask() -> u32 {
+    fn ask() {
         #[cfg(unix)]
-        {
-            extern "C" fn forget() {
-                ID.store(0, Ordering::Relaxed);
+        let is_told = {
+            extern "C" fn count() {
+                // Nobody else is there in a child.
+                if ID.load(Ordering::Relaxed) != UNTOLD {
+                    ID.fetch_add(1, Ordering::Relaxed);
+                }
             }
-            static HEARS_OF_FORKS: OnceLock<bool> = OnceLock::new();
             // SAFETY: the function only writes an atomic, which is allowed behind a fork, and stays for as long as this library.
-            let hears = *HEARS_OF_FORKS.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forget)) } == 0);
-            if !hears {
-                return std::process::id();
-            }
-        }
-        let id = std::process::id();
-        ID.store(id, Ordering::Relaxed);
-        id
+            unsafe { libc::pthread_atfork(None, None, Some(count)) == 0 }
+        };
+        #[cfg(not(unix))]
+        let is_told = true;
+        // Another thread may have asked as well. Then each fork counts twice, which is no harm, and nobody has waited.
+        let id = if is_told { UNKNOWN + 1 } else { UNTOLD };
+        let _ = ID.compare_exchange(UNKNOWN, id, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    if ID.load(Ordering::Relaxed) == UNKNOWN {
+        ask();
+    }
     match ID.load(Ordering::Relaxed) {
-        0 => ask(),
+        UNTOLD => std::process::id().into(),
         id => id,
     }
 }
@@ -80,7 +133,7 @@ impl<T: Default> Default for PerProcess<T> {
 
 /// In which process something was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Birth(u32);
+pub struct Birth(u64);
 
 impl Birth {
     /// This process.
@@ -177,7 +230,7 @@ mod tests {
         }
         let here = Owned::new(7);
         assert_eq!(here.get().expect("this process"), &7);
-        let parents = Owned { object: Some(Loud), birth: Birth(std::process::id() + 1) };
+        let parents = Owned { object: Some(Loud), birth: Birth(id() + 1) };
         assert_eq!(parents.get().map(drop).expect_err("another process").code(), Code::FORKED);
         drop(parents);
     }
