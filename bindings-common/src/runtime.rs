@@ -50,8 +50,11 @@ pub async fn elsewhere<T: Send + 'static>(future: impl Future<Output = Result<T>
 }
 
 /// Ends the runtimes, for programs that unload the library: tasks that are still at work are dropped, and calls that wait fail. Waits
-/// `limit` at most. The next object begins new ones.
+/// `limit` at most, and not at all on a thread that a runtime has at work, which would wait for its own end. The next object begins new
+/// ones.
 pub fn shutdown(limit: Duration) {
+    let is_at_work = role() != Role::Host || Handle::try_current().is_ok();
+    let limit = if is_at_work { Duration::ZERO } else { limit };
     let began = Instant::now();
     let runtime = lock(RUNTIME.get().0).take();
     calls::shutdown(limit);

@@ -58,6 +58,30 @@ fn the_end_of_the_threads_is_the_end_of_all_that_waits_for_them() {
     assert_eq!((end.tag, end.result.expect_err("dropped").code()), (8, Code::END));
     assert_eq!(operation::under_way(), 0);
 
+    // Also from within: on a thread of the library, which does not wait for itself, and in a call that waits.
+    let (tell, told) = mpsc::channel();
+    let ends = async move {
+        runtime::shutdown(LONG);
+        tell.send(()).expect("the test waits");
+    };
+    runtime::handle().expect("threads anew").spawn(ends);
+    told.recv_timeout(LONG).expect("no panic");
+    let (tell, told) = mpsc::channel();
+    let mut drives = false;
+    let ends = std::future::poll_fn(move |cx| {
+        // The first look is made before the call waits.
+        if std::mem::replace(&mut drives, true) {
+            runtime::handle().expect("threads anew");
+            runtime::shutdown(LONG);
+            tell.send(()).expect("the test waits");
+        } else {
+            cx.waker().wake_by_ref();
+        }
+        std::task::Poll::<()>::Pending
+    });
+    assert_eq!(block_on(ends, Some(LONG)).expect_err("no threads").code(), closed);
+    told.try_recv().expect("no panic");
+
     // Also from a thread that ends, and whose own traces of a runtime are gone.
     struct Ends(std::cell::Cell<Option<mpsc::Sender<()>>>);
     impl Drop for Ends {
