@@ -17,7 +17,9 @@
  *   _submit have begun. A thread of the library stands in while none of yours waits, and what was submitted runs on worker threads of the
  *   library. None of them calls into the program. A thread that makes calls needs a stack of 256 KiB.
  * - No call raises a signal or changes a handler, prints, or ends the process. A signal that is handled on a thread that waits in a call does
- *   not end the wait. A program may end without releasing anything; one that looks for leaks calls hr_shutdown first.
+ *   not end the wait. Nor does pthread_cancel: the thread ends at its next cancellation point behind the call, whose outcome is not lost.
+ *   Cancellation must be deferred, as it is by default. A program may end without releasing anything; one that looks for leaks calls
+ *   hr_shutdown first.
  */
 
 #ifndef HYBRIDRELAY_H

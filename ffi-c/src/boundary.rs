@@ -12,15 +12,17 @@ use hybridrelay_bindings_common::call;
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::{Code, Failure};
 
+use crate::cancellation::Uncancelled;
 use crate::error::{hr_code, hr_error};
 use crate::version::{HR_FOREVER, HR_NTS};
 
-/// Runs a call: no panic leaves it, and its failure goes to `error` if that is wanted.
+/// Runs a call: no panic leaves it, its thread is not cancelled in it, and its failure goes to `error` if that is wanted.
 ///
 /// # Safety
 ///
 /// `error` is NULL or may be written.
 pub(crate) unsafe fn run(error: *mut *mut hr_error, call: impl FnOnce() -> Result<()>) -> hr_code {
+    let _uncancelled = Uncancelled::new();
     match call::guard(call) {
         Ok(()) => Code::OK.0,
         Err(failure) => {

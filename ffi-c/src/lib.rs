@@ -7,6 +7,7 @@
 #![allow(clippy::missing_safety_doc)] // Stated once, in the header's preamble and in `boundary`.
 
 mod boundary;
+mod cancellation;
 mod connection;
 mod discovery;
 mod error;

@@ -15,6 +15,7 @@ use hybridrelay_bindings_common::queue::Queue;
 use hybridrelay_bindings_common::returns::Taken;
 
 use crate::boundary::{Out, limit, run};
+use crate::cancellation::Uncancelled;
 use crate::connection::{self, hr_connection, hr_message};
 use crate::discovery::{self, hr_endpoints};
 use crate::error::{code_of, hr_code, hr_error};
@@ -218,6 +219,7 @@ pub extern "C" fn hr_queue_fd(queue: hr_queue) -> i32 {
 /// Cancels an operation. Its completion comes all the same. One that is over is left alone.
 #[unsafe(no_mangle)]
 pub extern "C" fn hr_operation_cancel(operation: hr_operation) {
+    let _uncancelled = Uncancelled::new();
     operation::cancel(OperationId(operation.id));
 }
 

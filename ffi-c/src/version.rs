@@ -7,6 +7,7 @@ use std::time::Duration;
 use hybridrelay_bindings_common::handles::{Counted, live_handles};
 use hybridrelay_bindings_common::runtime;
 
+use crate::cancellation::Uncancelled;
 use crate::{
     connection, discovery, events, forward, http_body, http_incoming, http_outgoing, incoming, listener, local,
     options, presence, queue, sender, stream,
@@ -48,6 +49,7 @@ pub extern "C" fn hr_live_handles() -> usize {
 /// threads anew.
 #[unsafe(no_mangle)]
 pub extern "C" fn hr_shutdown(timeout_ms: u32) {
+    let _uncancelled = Uncancelled::new();
     runtime::shutdown(Duration::from_millis(timeout_ms.into()));
 }
 

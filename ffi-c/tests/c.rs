@@ -74,6 +74,11 @@ fn calls_survive_signals_and_need_little_stack() {
 }
 
 #[test]
+fn a_thread_that_is_cancelled_in_a_call_ends_behind_it() {
+    passes("cancelled");
+}
+
+#[test]
 fn requests_are_answered_from_c_to_c() {
     passes("http");
 }
