@@ -108,12 +108,20 @@ impl Connection {
     ///
     /// Cancel-safe: a cancelled call has either taken over the whole message or none of it.
     pub async fn send(&self, message: impl Into<Message>) -> Result<()> {
-        let (kind, data) = message.into().into_parts();
-        let _turn = self.turn(&self.0.writing).await?;
-        let link = &self.0.link;
-        poll_fn(|cx| link.poll_ready(cx)).await?;
-        link.start_write(Piece { kind, data, end: true })?;
-        poll_fn(|cx| link.poll_ready(cx)).await
+        let _turn = self.take_over(message.into()).await?;
+        poll_fn(|cx| self.0.link.poll_ready(cx)).await
+    }
+
+    /// The same for one who must know whether a call that was cancelled has sent something: it completes as soon as the message is taken
+    /// over, which it is when less than 64 KiB wait for the network.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// Cancel-safe: a cancelled call has taken over nothing.
+    pub async fn enqueue(&self, message: impl Into<Message>) -> Result<()> {
+        self.take_over(message.into()).await.map(drop)
     }
 
     /// Waits until everything sent has been handed to the operating system. Cancel-safe.
@@ -205,6 +213,16 @@ impl Connection {
         self.0.discard().await
     }
 
+    /// Returns the turn in which the message was taken over.
+    async fn take_over(&self, message: Message) -> Result<SemaphorePermit<'_>> {
+        let (kind, data) = message.into_parts();
+        let turn = self.turn(&self.0.writing).await?;
+        let link = &self.0.link;
+        poll_fn(|cx| link.poll_ready(cx)).await?;
+        link.start_write(Piece { kind, data, end: true })?;
+        Ok(turn)
+    }
+
     async fn turn<'a>(&self, queue: &'a Semaphore) -> Result<SemaphorePermit<'a>> {
         let turn = acquire(queue).await?;
         if self.0.stream_in_use.load(Ordering::Acquire) { Err(stream_in_use()) } else { Ok(turn) }
@@ -245,6 +263,11 @@ impl ConnectionWriter {
     /// See [`Connection::send`].
     pub async fn send(&self, message: impl Into<Message>) -> Result<()> {
         self.0.send(message).await
+    }
+
+    /// See [`Connection::enqueue`].
+    pub async fn enqueue(&self, message: impl Into<Message>) -> Result<()> {
+        self.0.enqueue(message).await
     }
 
     /// See [`Connection::flush`].

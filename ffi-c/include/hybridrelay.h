@@ -1095,7 +1095,7 @@ hr_code hr_connection_send(struct hr_connection connection,
                            struct hr_error **error);
 
 /**
- * The same for a queue. The data is copied.
+ * The same for a queue. The data is copied. One that is cancelled has sent nothing.
  */
 hr_code hr_connection_send_submit(struct hr_connection connection,
                                   hr_message_kind kind,
@@ -1390,9 +1390,9 @@ hr_code hr_publisher_open_submit(struct hr_sender sender,
                                  struct hr_error **error);
 
 /**
- * Publishes an event: HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. It is taken over whole or not at all, as fast as the
- * network takes it; that says nothing of who has heard it. HR_MESSAGE_TOO_LARGE when an event before was longer than the hybrid
- * connection takes, which ends the publisher.
+ * Publishes an event: HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. It is taken over whole, as fast as the network takes it;
+ * that says nothing of who has heard it. A call that timed out has published nothing. HR_MESSAGE_TOO_LARGE when an event before was
+ * longer than the hybrid connection takes, which ends the publisher.
  */
 hr_code hr_publisher_publish(struct hr_publisher publisher,
                              hr_message_kind kind,
@@ -1402,7 +1402,7 @@ hr_code hr_publisher_publish(struct hr_publisher publisher,
                              struct hr_error **error);
 
 /**
- * The same for a queue. The data is copied.
+ * The same for a queue. The data is copied. One that is cancelled has published nothing.
  */
 hr_code hr_publisher_publish_submit(struct hr_publisher publisher,
                                     hr_message_kind kind,

@@ -110,12 +110,12 @@ pub unsafe extern "C" fn hr_connection_send(
     unsafe {
         run(error, || {
             let connection = get(connection)?;
-            wait(connection.send(message(kind, bytes("data", data, len)?)?), timeout_ms)
+            wait(connection.enqueue(message(kind, bytes("data", data, len)?)?), timeout_ms)
         })
     }
 }
 
-/// The same for a queue. The data is copied.
+/// The same for a queue. The data is copied. One that is cancelled has sent nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_connection_send_submit(
     connection: hr_connection,
@@ -132,7 +132,7 @@ pub unsafe extern "C" fn hr_connection_send_submit(
             let connection = get(connection)?;
             let message = message(kind, bytes("data", data, len)?)?;
             let queue = queue_of(queue)?;
-            let future = async move { Ok(connection.send(message).await.map(|()| Value::None)?) };
+            let future = async move { Ok(connection.enqueue(message).await.map(|()| Value::None)?) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })

@@ -143,9 +143,9 @@ pub(crate) fn insert(publisher: Publisher) -> Result<hr_publisher> {
     Ok(hr_publisher { id: PUBLISHERS.insert(publisher)?.0 })
 }
 
-/// Publishes an event: HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. It is taken over whole or not at all, as fast as the
-/// network takes it; that says nothing of who has heard it. HR_MESSAGE_TOO_LARGE when an event before was longer than the hybrid
-/// connection takes, which ends the publisher.
+/// Publishes an event: HR_MESSAGE_TEXT, which must be UTF-8, or HR_MESSAGE_BINARY. It is taken over whole, as fast as the network takes it;
+/// that says nothing of who has heard it. A call that timed out has published nothing. HR_MESSAGE_TOO_LARGE when an event before was
+/// longer than the hybrid connection takes, which ends the publisher.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_publisher_publish(
     publisher: hr_publisher,
@@ -158,12 +158,12 @@ pub unsafe extern "C" fn hr_publisher_publish(
     unsafe {
         run(error, || {
             let publisher = PUBLISHERS.get(Handle(publisher.id))?;
-            wait(publisher.publish(message(kind, bytes("data", data, len)?)?), timeout_ms)
+            wait(publisher.enqueue(message(kind, bytes("data", data, len)?)?), timeout_ms)
         })
     }
 }
 
-/// The same for a queue. The data is copied.
+/// The same for a queue. The data is copied. One that is cancelled has published nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_publisher_publish_submit(
     publisher: hr_publisher,
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn hr_publisher_publish_submit(
             let publisher = PUBLISHERS.get(Handle(publisher.id))?;
             let message = message(kind, bytes("data", data, len)?)?;
             let queue = queue_of(queue)?;
-            let future = async move { Ok(publisher.publish(message).await.map(|()| Value::None)?) };
+            let future = async move { Ok(publisher.enqueue(message).await.map(|()| Value::None)?) };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })

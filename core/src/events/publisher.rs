@@ -68,6 +68,22 @@ impl Publisher {
         }
     }
 
+    /// The same for one who must know whether a call that was cancelled has published something: it completes as soon as the event is
+    /// taken over, which it is when less than 64 KiB wait for the network.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    ///
+    /// Cancel-safe: a cancelled call has taken over nothing.
+    pub async fn enqueue(&self, event: impl Into<Message>) -> Result<()> {
+        tokio::select! {
+            biased;
+            error = self.0.ended() => Err(error),
+            taken = self.0.connection.enqueue(event) => taken,
+        }
+    }
+
     /// Waits until everything published has been handed to the operating system. Cancel-safe.
     ///
     /// # Errors

@@ -74,6 +74,75 @@ static void limits_are_told_apart(const char *cs, hr_listener listener) {
   OK(hr_queue_release(queue, &error));
 }
 
+/* What a call that timed out or was cancelled was to send does not come, and everything else does. */
+static void a_send_that_timed_out_has_sent_nothing(hr_listener listener) {
+  enum { CONNECT, OPEN, SEND };
+  static uint8_t data[256 << 10];
+  hr_connection there = {0}, back;
+  hr_publisher publisher = {0};
+  hr_queue queue;
+  hr_operation sending;
+  hr_completion end;
+  hr_incoming incoming;
+  hr_message message;
+  hr_code code;
+  int publishes;
+  OK(hr_queue_new(&queue, &error));
+  for (publishes = 0; publishes < 2; publishes++) {
+    unsigned sent = 0, came = 0;
+    if (publishes) {
+      OK(hr_publisher_open_submit(sender, NULL, 0, NULL, 0, queue, OPEN, NULL, &error));
+    } else {
+      OK(hr_sender_connect_submit(sender, NULL, 0, NULL, 0, queue, CONNECT, NULL, &error));
+    }
+    OK(hr_listener_accept(listener, LONG, &incoming, &error));
+    OK(hr_incoming_accept(incoming, NULL, 0, LONG, &back, &error));
+    OK(hr_queue_next(queue, LONG, &end, &error));
+    CHECK(end.code == HR_OK);
+    there = end.connection;
+    publisher = end.publisher;
+    do {
+      code = publishes ? hr_publisher_publish(publisher, HR_MESSAGE_BINARY, data, sizeof data, 20, NULL)
+                       : hr_connection_send(there, HR_MESSAGE_BINARY, data, sizeof data, 20, NULL);
+      sent += code == HR_OK;
+    } while (code == HR_OK);
+    CHECK(code == HR_TIMEOUT);
+    for (; code != HR_CANCELLED; sent += code == HR_OK) {
+      if (publishes) {
+        OK(hr_publisher_publish_submit(publisher, HR_MESSAGE_BINARY, data, sizeof data, queue, SEND, &sending, &error));
+      } else {
+        OK(hr_connection_send_submit(there, HR_MESSAGE_BINARY, data, sizeof data, queue, SEND, &sending, &error));
+      }
+      hr_operation_cancel(sending);
+      OK(hr_queue_next(queue, LONG, &end, &error));
+      CHECK(end.tag == SEND && (end.code == HR_OK || end.code == HR_CANCELLED));
+      code = end.code;
+      hr_error_free(end.error);
+    }
+    if (publishes) {
+      OK(hr_publisher_close_submit(publisher, queue, SEND, NULL, &error));
+    } else {
+      OK(hr_connection_close_submit(there, queue, SEND, NULL, &error));
+    }
+    while ((code = hr_connection_receive(back, LONG, &message, NULL)) == HR_OK) {
+      came++;
+      hr_message_free(&message);
+    }
+    CHECK(code == HR_END);
+    CHECK(came == sent);
+    OK(hr_connection_close(back, LONG, &error));
+    OK(hr_queue_next(queue, LONG, &end, &error));
+    CHECK(end.code == HR_OK);
+    if (publishes) {
+      OK(hr_publisher_release(publisher, &error));
+    } else {
+      OK(hr_connection_release(there, &error));
+    }
+    OK(hr_connection_release(back, &error));
+  }
+  OK(hr_queue_release(queue, &error));
+}
+
 int main(void) {
   char cs[512], buffer[64];
   size_t len;
@@ -143,6 +212,7 @@ int main(void) {
   OK(hr_connection_release(connection, &error));
   CHECK(pthread_join(thread, NULL) == 0);
   limits_are_told_apart(cs, listener);
+  a_send_that_timed_out_has_sent_nothing(listener);
 
   OK(hr_local_relay_drop_control(relay, "hyco", HR_NTS, &len, &error));
   CHECK(len == 1);
