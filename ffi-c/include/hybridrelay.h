@@ -113,8 +113,8 @@ typedef struct hr_operation {
 } hr_operation;
 
 /**
- * Options for hr_listener_open, hr_sender_new and hr_listener_forward. {0} stands for the defaults. One object serves any number of calls; a change
- * concerns later ones.
+ * Options for hr_listener_open, hr_sender_new, hr_listener_forward and hr_endpoints_find. {0} stands for the defaults. One object serves any
+ * number of calls; a change concerns later ones.
  */
 typedef struct hr_options {
   /**
@@ -1157,7 +1157,8 @@ hr_code hr_connection_shutdown_submit(struct hr_connection connection,
 
 /**
  * Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
- * HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call; then the connection was aborted.
+ * HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call; then the connection was aborted. Release it
+ * all the same.
  */
 hr_code hr_connection_close(struct hr_connection connection,
                             uint32_t timeout_ms,
@@ -1210,7 +1211,7 @@ hr_code hr_connection_subprotocol(struct hr_connection connection,
                                   struct hr_error **error);
 
 /**
- * Releases a connection. One whose sending direction was not closed is aborted, as soon as no call uses it any more.
+ * Releases a connection. One whose sending direction was not closed is aborted, as soon as no call and no stream uses it any more.
  */
 hr_code hr_connection_release(struct hr_connection connection,
                               struct hr_error **error);
@@ -2383,9 +2384,12 @@ hr_code hr_log_collect(hr_log_level level,
                        struct hr_error **error);
 
 /**
- * Takes the next record. HR_WOULD_BLOCK if none comes in that time.
+ * Takes the next record. HR_WOULD_BLOCK if none comes in that time, and at once before hr_log_collect. Only a record ends a wait without a
+ * limit.
  */
-hr_code hr_log_next(uint32_t timeout_ms, struct hr_log_record *record, struct hr_error **error);
+hr_code hr_log_next(uint32_t timeout_ms,
+                    struct hr_log_record *record,
+                    struct hr_error **error);
 
 /**
  * Frees the texts of a record and makes it empty. NULL does nothing.
@@ -2564,11 +2568,15 @@ hr_code hr_listener_features(struct hr_listener listener,
 
 /**
  * Makes a queue. Release it with hr_queue_release.
+ *
+ * What a queue uses is best opened by a call that ends in _submit: then the thread that serves its sockets also ends its operations. What a
+ * blocking call has opened serves a queue as well, and each end costs one change of threads more.
  */
-hr_code hr_queue_new(struct hr_queue *queue, struct hr_error **error);
+hr_code hr_queue_new(struct hr_queue *queue,
+                     struct hr_error **error);
 
 /**
- * Takes the next completion. HR_CLOSED once the queue was closed and is empty.
+ * Takes the next completion. HR_CLOSED if the queue is released meanwhile.
  */
 hr_code hr_queue_next(struct hr_queue queue,
                       uint32_t timeout_ms,
@@ -2832,8 +2840,8 @@ size_t hr_live_handles(void);
 /**
  * Ends the library's threads: for programs that unload it, and before a leak checker looks, to which what is in the middle of something
  * may seem to be a leak. Connections that are open are cut, whoever waits in a call of an object gets HR_CLOSED, and operations under way
- * have no completion. What was connected is of no more use and can be released. Waits timeout_ms at most. The next object starts
- * threads anew.
+ * end with that or with what their object came to. What was connected is of no more use and can be released. Waits timeout_ms at most.
+ * The next object starts threads anew.
  */
 void hr_shutdown(uint32_t timeout_ms);
 

@@ -257,7 +257,8 @@ pub unsafe extern "C" fn hr_connection_shutdown_submit(
 }
 
 /// Closes both directions in good order: sends what is to be sent, and waits for the peer's close. What it still sends is dropped.
-/// HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call; then the connection was aborted.
+/// HR_TIMEOUT if nothing moves for HR_OPT_CLOSE_TIMEOUT_MS, which begin anew with each call; then the connection was aborted. Release it
+/// all the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_connection_close(
     connection: hr_connection,
@@ -357,7 +358,7 @@ pub unsafe extern "C" fn hr_connection_subprotocol(
     }
 }
 
-/// Releases a connection. One whose sending direction was not closed is aborted, as soon as no call uses it any more.
+/// Releases a connection. One whose sending direction was not closed is aborted, as soon as no call and no stream uses it any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_connection_release(connection: hr_connection, error: *mut *mut hr_error) -> hr_code {
     unsafe { run(error, || CONNECTIONS.remove(Handle(connection.id)).map(drop)) }

@@ -50,7 +50,8 @@ pub unsafe extern "C" fn hr_log_collect(level: hr_log_level, error: *mut *mut hr
     }
 }
 
-/// Takes the next record. HR_WOULD_BLOCK if none comes in that time.
+/// Takes the next record. HR_WOULD_BLOCK if none comes in that time, and at once before hr_log_collect. Only a record ends a wait without a
+/// limit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_log_next(
     timeout_ms: u32,

@@ -17,8 +17,8 @@ use crate::error::{hr_code, hr_error};
 
 pub(crate) static OPTIONS: Table<Arc<Mutex<Options>>> = Table::new(1, "options");
 
-/// Options for hr_listener_open, hr_sender_new and hr_listener_forward. {0} stands for the defaults. One object serves any number of calls; a change
-/// concerns later ones.
+/// Options for hr_listener_open, hr_sender_new, hr_listener_forward and hr_endpoints_find. {0} stands for the defaults. One object serves any
+/// number of calls; a change concerns later ones.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct hr_options {

@@ -154,6 +154,9 @@ pub(crate) fn queue_of(queue: hr_queue) -> Result<Queue<Value>> {
 }
 
 /// Makes a queue. Release it with hr_queue_release.
+///
+/// What a queue uses is best opened by a call that ends in _submit: then the thread that serves its sockets also ends its operations. What a
+/// blocking call has opened serves a queue as well, and each end costs one change of threads more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_queue_new(queue: *mut hr_queue, error: *mut *mut hr_error) -> hr_code {
     unsafe {
@@ -165,7 +168,7 @@ pub unsafe extern "C" fn hr_queue_new(queue: *mut hr_queue, error: *mut *mut hr_
     }
 }
 
-/// Takes the next completion. HR_CLOSED once the queue was closed and is empty.
+/// Takes the next completion. HR_CLOSED if the queue is released meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_queue_next(
     queue: hr_queue,

@@ -45,8 +45,8 @@ pub extern "C" fn hr_live_handles() -> usize {
 
 /// Ends the library's threads: for programs that unload it, and before a leak checker looks, to which what is in the middle of something
 /// may seem to be a leak. Connections that are open are cut, whoever waits in a call of an object gets HR_CLOSED, and operations under way
-/// have no completion. What was connected is of no more use and can be released. Waits timeout_ms at most. The next object starts
-/// threads anew.
+/// end with that or with what their object came to. What was connected is of no more use and can be released. Waits timeout_ms at most.
+/// The next object starts threads anew.
 #[unsafe(no_mangle)]
 pub extern "C" fn hr_shutdown(timeout_ms: u32) {
     let _uncancelled = Uncancelled::new();
