@@ -21,6 +21,8 @@ pub(super) struct Answer {
     pub(super) features: Features,
     pub(super) route: Route,
     pub(super) fate: Fate,
+    /// The response was handed on, its head at least: nothing else can be said any more.
+    pub(super) said: bool,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
@@ -42,7 +44,7 @@ pub(super) enum Until {
 }
 
 impl Answer {
-    /// Sends a complete answer, and returns when it has come so far.
+    /// Sends a complete answer, and returns when it has come so far. Cancelled before there was a place for it, nothing is said.
     pub(super) async fn send(&mut self, response: &protocol::Response, body: Bytes, until: Until) -> Result<()> {
         let has_body = response.body;
         let text = response.to_json_for(&self.features);
@@ -53,17 +55,23 @@ impl Answer {
                 return Err(sender_gone());
             }
             let body = has_body.then_some(body);
+            let place = channel.reserve().await.map_err(|_| channel_lost())?;
+            self.said = true;
             return match until {
-                Until::Queued => channel.send(Outgoing { text, body, sent: None }).await.map_err(|_| channel_lost()),
+                Until::Queued => {
+                    place.send(Outgoing { text, body, sent: None });
+                    Ok(())
+                }
                 Until::Sent => {
                     let (sent, confirmed) = oneshot::channel();
-                    channel.send(Outgoing { text, body, sent: Some(sent) }).await.map_err(|_| channel_lost())?;
+                    place.send(Outgoing { text, body, sent: Some(sent) });
                     confirmed.await.map_err(|_| channel_lost())
                 }
             };
         }
         let rendezvous = self.rendezvous().await?;
         rendezvous.ready().await?;
+        self.said = true;
         rendezvous.start_head(text, !has_body)?;
         if has_body {
             rendezvous.ready().await?;

@@ -175,6 +175,7 @@ fn answer(
         features: features.clone(),
         route,
         fate,
+        said: false,
         _permit: permit,
     }
 }

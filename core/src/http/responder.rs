@@ -75,7 +75,8 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send). A channel that breaks behind the return is not told.
+    /// As [`send`](Self::send). A channel that breaks behind the return is not told. Cancelled while it waits for its turn, the sender
+    /// gets 500.
     pub async fn enqueue(self, response: Response<Bytes>) -> Result<()> {
         let (parts, body) = response.into_parts();
         let writer = self.start(Response::from_parts(parts, ()))?;
@@ -222,8 +223,9 @@ impl ResponseWriter {
 
     /// Sends a response of which nothing was sent yet, with this body.
     async fn end(mut self, body: Bytes, until: Until) -> Result<()> {
-        let mut answer = self.answer.take().ok_or_else(answered)?;
         self.head.message.body = !body.is_empty();
+        // It stays here: while it waits for its turn, a drop says 500.
+        let answer = self.answer.as_mut().ok_or_else(answered)?;
         answer.send(&self.head.message, body, until).await
     }
 
@@ -267,6 +269,7 @@ impl ResponseWriter {
                 let answer = self.answer.as_mut().ok_or_else(answered)?;
                 let rendezvous = answer.rendezvous().await?;
                 rendezvous.ready().await?;
+                answer.said = true;
                 rendezvous.start_head(self.head.message.to_json_for(&answer.features), !self.head.may_have_body)?;
                 self.rendezvous = Some(rendezvous.clone());
                 rendezvous
@@ -283,8 +286,8 @@ impl ResponseWriter {
 impl Drop for ResponseWriter {
     fn drop(&mut self) {
         let Some(answer) = self.answer.take() else { return };
-        // Behind a head that was sent, nothing can be said any more: the answer's end is the end of the rendezvous.
-        if self.rendezvous.is_none() && !answer.fate.cancellation().is_cancelled() {
+        // Behind a head on a rendezvous the answer's end is the end of that.
+        if !answer.said && !answer.fate.cancellation().is_cancelled() {
             answer.refuse_later(500, "The listener broke off its response");
         }
     }

@@ -1,9 +1,10 @@
 //! Which way an answer takes, and what it says.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{Response, StatusCode};
 use hybridrelay::{Body, ErrorKind, ReasonPhrase};
 use hybridrelay_tests::wire::Soon;
@@ -256,22 +257,58 @@ async fn a_relay_that_writes_while_it_does_not_read_brings_nothing_to_a_halt() {
     echoing.soon().await.unwrap();
 }
 
-#[tokio::test]
-async fn answers_that_need_not_have_left_wait_for_a_relay_that_takes_nothing() {
-    let mut stage = Stage::set(FEATURES).await;
-    let body = Bytes::from(vec![9; 65_536]);
+/// Answers requests until an answer waits for its turn, since the relay takes nothing. Returns how many do not wait, and the one.
+async fn fill(
+    stage: &mut Stage,
+    body: &Bytes,
+) -> (usize, Pin<Box<impl Future<Output = hybridrelay::Result<()>> + use<>>>) {
     let mut queued = 0;
-    let mut waits = loop {
+    loop {
         stage.ask("GET", "/hyco").await;
         let (_, responder) = stage.taken().await;
         let mut enqueuing = Box::pin(responder.enqueue(Response::new(body.clone())));
         match tokio::time::timeout(Duration::from_millis(500), &mut enqueuing).await {
             Ok(done) => done.unwrap(),
-            Err(_) => break enqueuing,
+            Err(_) => return (queued, enqueuing),
         }
         queued += 1;
         assert!(queued < 1_000, "nothing slows the program down");
-    };
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cancelled_while_it_waits_for_its_turn_is_500() {
+    let mut stage = Stage::set(FEATURES).await;
+    let body = Bytes::from(vec![9; 65_536]);
+    let (queued, waits) = fill(&mut stage, &body).await;
+    drop(waits);
+    stage.ask("GET", "/hyco").await;
+    let (_, responder) = stage.taken().await;
+    assert!(responder.send(Response::new("short")).now_or_never().is_none(), "it has no place");
+    stage.ask("GET", "/hyco").await;
+    let (_, responder) = stage.taken().await;
+    let mut writer = responder.start(Response::new(())).unwrap();
+    writer.write("short").await.unwrap();
+    assert!(writer.finish().now_or_never().is_none(), "it has no place");
+
+    for _ in 0..queued {
+        assert_eq!(response(&mut stage.control).await.body.unwrap(), body);
+    }
+    for _ in 0..3 {
+        // Pings of the listener do not count as an answer that comes.
+        let seen = response(&mut stage.control).soon().await;
+        assert_eq!(
+            (seen.status(), &seen.head["statusDescription"]),
+            (500, &json!("The listener broke off its response"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn answers_that_need_not_have_left_wait_for_a_relay_that_takes_nothing() {
+    let mut stage = Stage::set(FEATURES).await;
+    let body = Bytes::from(vec![9; 65_536]);
+    let (queued, mut waits) = fill(&mut stage, &body).await;
     for _ in 0..queued {
         assert_eq!(response(&mut stage.control).await.body.unwrap(), body);
     }
