@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   hybridrelay publish events/doors 'front door opened'
   tail -f access.log | hybridrelay publish events/log     each line is an event
+  date | hybridrelay publish                              at the connection string's EntityPath
   hybridrelay publish --http events/orders/7 '{\"state\":\"paid\"}'
 
 Everybody gets everything where the relay is told so for the hybrid connection (distribution = \"all\" in its file, 'serve --dev \
@@ -32,9 +33,9 @@ pub(crate) struct PublishArguments {
     /// Hybrid connection, and what subscribers may see behind it
     ///
     /// The relay gives the events to the hybrid connection with the longest name that fits. What begins with '/' or '?' is put behind the
-    /// EntityPath of the connection string.
+    /// EntityPath of the connection string. Default: that EntityPath.
     #[arg(value_name = "ENTITY[/suffix][?query]")]
-    destination: String,
+    destination: Option<String>,
 
     /// Events, one for each; without any, each line of standard input is one, as it comes
     #[arg(value_name = "MESSAGE")]
@@ -56,9 +57,12 @@ pub(crate) struct PublishArguments {
 }
 
 pub(crate) async fn run(arguments: PublishArguments, console: Console) -> Result<(), Failure> {
-    refuse_connection_string(&arguments.destination)?;
-    if arguments.destination.is_empty() {
-        return Err(nothing_named().into());
+    if let Some(destination) = &arguments.destination {
+        refuse_connection_string(destination)?;
+        // A variable that is not set must not become the connection string's own.
+        if destination.is_empty() {
+            return Err(nothing_named().into());
+        }
     }
     let route = arguments.relay.resolve()?;
     if arguments.http {
@@ -69,8 +73,8 @@ pub(crate) async fn run(arguments: PublishArguments, console: Console) -> Result
 }
 
 async fn by_websocket(arguments: PublishArguments, route: &Route, console: Console) -> Result<(), Failure> {
-    let Destination { entity, path, query } =
-        Destination::parse(&arguments.destination, route.relay.address().entity())?;
+    let named = arguments.destination.as_deref().unwrap_or_default();
+    let Destination { entity, path, query } = Destination::parse(named, route.relay.address().entity())?;
     let failed = |error| route.failure(error, &entity, true);
     let mut publisher = route.sender(&entity).build()?.publisher().path(path).query(query);
     for name in &arguments.subprotocols.subprotocol {
@@ -151,7 +155,8 @@ async fn next_line(input: &mut BufReader<Stdin>) -> Result<Option<Vec<u8>>, Fail
 }
 
 async fn by_http(arguments: PublishArguments, route: &Route, console: Console) -> Result<(), Failure> {
-    let destination = Destination::parse_for_request(&arguments.destination, route.relay.address().entity())?;
+    let named = arguments.destination.as_deref().unwrap_or_default();
+    let destination = Destination::parse_for_request(named, route.relay.address().entity())?;
     let body = match arguments.messages.as_slice() {
         [] => request::streamed(stdin()),
         [message] => Body::from(message.clone()),

@@ -80,6 +80,33 @@ async fn at_a_hybrid_connection_of_the_ordinary_kind_one_subscriber_hears_all_th
 }
 
 #[tokio::test]
+async fn the_connection_strings_own_hybrid_connection_is_the_default() {
+    let relay = relay().await;
+    let own = format!("{};EntityPath=events/doors", relay.connection_string());
+    let mut subscriber = subscribe(&relay, &["events/doors", "--json"]).await;
+    for (arguments, kind, path) in [
+        (&["publish"][..], "text", ""),
+        (&["publish", "--http"], "request", "/"),
+        (&["publish", "/7", "x"], "text", "/7"),
+    ] {
+        let output = run(relay.command().args(arguments).env("HYBRIDRELAY_CONNECTION_STRING", &own), "x").await;
+        assert_eq!((output.stderr.as_str(), output.code), ("", Some(0)));
+        let seen: Value = serde_json::from_str(&subscriber.line().await).unwrap();
+        assert_eq!((&seen["kind"], &seen["path"], &seen["text"]), (&json!(kind), &json!(path), &json!("x")));
+    }
+
+    for arguments in [&["publish"][..], &["publish", "--http"], &["publish", "", "x"]] {
+        let output = run(relay.command().args(arguments), "x").await;
+        assert_eq!(output.code, Some(2), "{}", output.stderr);
+        assert!(output.stderr.contains("no hybrid connection is named"), "{}", output.stderr);
+    }
+    // One that is named, but empty, is a mistake.
+    let mut empty = relay.command();
+    let output = run(empty.args(["publish", "", "x"]).env("HYBRIDRELAY_CONNECTION_STRING", &own), "").await;
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
+}
+
+#[tokio::test]
 async fn a_signal_ends_a_subscriber_in_good_order() {
     let relay = relay().await;
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
