@@ -231,7 +231,8 @@ fn entity(mut table: Table<'_>, rule_title: &str, report: &mut Report<'_>) -> Op
 }
 
 fn auto_create(mut table: Table<'_>, report: &mut Report<'_>) -> AutoCreate {
-    let public = table.texts("public", report).into_iter().flatten().map(|text| text.value.to_owned()).collect();
+    let mut patterns = |key| table.texts(key, report).into_iter().flatten().map(|text| text.value.to_owned()).collect();
+    let (public, events) = (patterns("public"), patterns("events"));
     let settings = settings::read(&mut table, report);
     let limit = table.count("limit", report);
     if let Some(limit) = limit.as_ref().filter(|limit| limit.value == 0) {
@@ -243,7 +244,7 @@ fn auto_create(mut table: Table<'_>, report: &mut Report<'_>) -> AutoCreate {
     }
     table.finish(report);
     let limit = limit.map_or(0, |limit| usize::try_from(limit.value).unwrap_or(usize::MAX));
-    AutoCreate { public, events: Vec::new(), settings, limit }
+    AutoCreate { public, events, settings, limit }
 }
 
 fn required<'t>(table: &mut Table<'t>, key: &'static str, what: &str, report: &mut Report<'_>) -> Option<At<&'t str>> {

@@ -93,6 +93,7 @@ impl Page {
         if let Some(policy) = &namespace.auto_create {
             self.begin(format_args!("[{name}.auto_create]"));
             self.set("public", list(&policy.public));
+            self.set("events", list(&policy.events));
             self.settings(&policy.settings);
             self.set("limit", if policy.limit == 0 { 10_000 } else { policy.limit });
         }

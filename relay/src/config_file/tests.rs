@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::namespace::{
-    Choice, Discoverable, Distribution, NoListener, NoSubscriber, OneWay, Right, Rights, SlowSubscriber, StickyBy,
-    Visibility, WebSocketPaths,
+    Choice, Discoverable, Distribution, EventSettings, NoListener, NoSubscriber, OneWay, Right, Rights, SlowSubscriber,
+    StickyBy, Visibility, WebSocketPaths,
 };
 use crate::store::{MemoryStore, Store};
 
@@ -113,7 +113,7 @@ format = "json"
 hosts = ["A2.test", "[2001:db8::2]"]
 entity_hosts = "*.Apps.test"
 discovery = true
-auto_create = { public = ["web/*"], websocket = "any-path", choice = "least-busy", limit = 5 }
+auto_create = { public = ["web/*"], events = ["events/*"], websocket = "any-path", choice = "least-busy", limit = 5 }
 [[namespace."a.test".rule]]
 name = "l"
 rights = ["listen", "Send"]
@@ -178,6 +178,9 @@ auto_create = {}
         (&*policy.public, policy.settings.websocket, policy.limit),
         (&["web/*".to_owned()][..], WebSocketPaths::AnyPath, 5)
     );
+    let made = |path: &str| policy.entity(path.parse().expect("a path"), SystemTime::UNIX_EPOCH).settings.distribution;
+    assert_eq!(made("events/doors"), Distribution::All(EventSettings::default()));
+    assert_eq!(made("web/events"), Distribution::One);
     assert_eq!(a.rules[0].rights, Rights::LISTEN_AND_SEND);
     assert_eq!((&*a.rules[0].primary_key, a.rules[0].secondary_key.as_deref()), ("k1", Some("k2")));
     let entity = a.entity("orders/NEW").expect("a hybrid connection");
@@ -511,7 +514,13 @@ fn what_is_shown_can_be_read_again_and_holds_no_key() {
     // With quotes and backslashes where somebody might put them.
     let text =
         EXAMPLE.replace("path = \"orders\"", "path = \"orders\"\nuser_metadata = 'say \"hi\" \\'\nanonymous = true\ndistribution = \"all\"\nchoice = \"sticky\"\nsticky_by = \"query:s\"\ndiscoverable = \"public\"\ntitle = 'a \"b\"'");
+    let text = text.replace(
+        "# [namespace.\"relay.example.net\".auto_create]\n# public",
+        "[namespace.\"relay.example.net\".auto_create]\npublic",
+    );
+    let text = text.replace("# events = ", "events = ");
     let shown = show(&text);
+    assert!(shown.contains("events = [\"events/*\"]"), "{shown}");
     assert!(shown.contains("anonymous = true") && shown.contains("primary_key_file = \"keys/send\""), "{shown}");
     assert_eq!(show(&shown), shown);
 }
