@@ -179,8 +179,8 @@ impl Refusal {
         Self::new(StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", Reason::UpgradeRequired, text)
     }
 
-    /// What a test has ordered: exactly this status.
-    pub(crate) fn instructed(status: StatusCode, text: String) -> Self {
+    /// What a test has ordered: exactly this status, and `Retry-After` only if it is named.
+    pub(crate) fn instructed(status: StatusCode, text: String, retry_after: Option<Duration>) -> Self {
         let code = match status {
             StatusCode::UNAUTHORIZED => "TokenMissingOrInvalid",
             StatusCode::FORBIDDEN => "AuthorizationFailed",
@@ -190,7 +190,7 @@ impl Refusal {
             StatusCode::BAD_GATEWAY => "BadGateway",
             _ => "BadRequest",
         };
-        Self::new(status, code, Reason::Instructed, text)
+        Self { retry_after, ..Self::new(status, code, Reason::Instructed, text) }
     }
 
     /// The same with another status.
@@ -256,7 +256,8 @@ impl Refusal {
         }
         if let Some(wait) = self.retry_after {
             // In whole seconds, and never too early.
-            fields.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64));
+            let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
         if self.status == StatusCode::UPGRADE_REQUIRED {
             fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));

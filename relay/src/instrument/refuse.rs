@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::StatusCode;
 use hybridrelay::protocol::refusal::ENDPOINT_DOES_NOT_EXIST;
@@ -29,6 +30,7 @@ pub struct NextRefusal {
     status: u16,
     attempt: Option<Attempt>,
     reason: String,
+    retry_after: Option<Duration>,
 }
 
 impl NextRefusal {
@@ -36,7 +38,7 @@ impl NextRefusal {
     /// not exist.
     pub fn new(status: u16) -> Self {
         let reason = if status == 404 { ENDPOINT_DOES_NOT_EXIST } else { "The test refuses this" };
-        Self { status, attempt: None, reason: reason.to_owned() }
+        Self { status, attempt: None, reason: reason.to_owned(), retry_after: None }
     }
 
     /// Only who comes for this; all others pass.
@@ -48,6 +50,13 @@ impl NextRefusal {
     /// is encoded or left out.
     pub fn because(self, reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), ..self }
+    }
+
+    /// After which time it may come again, as `Retry-After` says it: in whole seconds, rounded up, and one at least. Default: the refusal
+    /// does not say. A listener waits for as long, up to five minutes; anybody else finds it in
+    /// [`Error::retry_after`](hybridrelay::Error::retry_after).
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
     }
 }
 
@@ -72,14 +81,15 @@ struct Order {
 
 impl Refusals {
     pub(crate) fn order(&self, next: NextRefusal) -> Result<()> {
-        let NextRefusal { status, attempt, reason } = next;
+        let NextRefusal { status, attempt, reason, retry_after } = next;
         let error = StatusCode::from_u16(status).ok().filter(|_| (400..600).contains(&status));
         let Some(status) = error else {
             let text = format!("a relay refuses with a status from 400 to 599, not with {status}");
             return Err(Error::new(ErrorKind::InvalidArgument, text));
         };
+        let refusal = Refusal::instructed(status, reason, retry_after);
         let mut orders = lock(&self.orders);
-        orders.push_back(Order { attempt, refusal: Refusal::instructed(status, reason) });
+        orders.push_back(Order { attempt, refusal });
         self.count.store(orders.len(), Ordering::Release);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::poll_immediate;
-use hybridrelay::{ErrorKind, Listener, Message};
+use hybridrelay::{ErrorKind, Listener, Message, Status};
 use hybridrelay_relay::{Attempt, LocalRelay, NextRefusal, OpenConnection, Operation};
 use hybridrelay_tests::wire::Soon;
 use hybridrelay_tests::wire::peers::{self, RawEnds, RawListener};
@@ -59,6 +59,57 @@ async fn a_refusal_waits_for_whom_it_is_meant_for() {
     let request = http::Request::get("/").body(hybridrelay::Body::empty()).unwrap();
     let error = sender.request(request).soon().await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Rejected, Some(502)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_says_when_to_come_again_if_it_is_told_to() {
+    let relay = setup::plain().await;
+    let _listener = setup::listener(&relay, HYCO).soon().await.unwrap();
+    let sender = setup::sender(&relay, HYCO).build().unwrap();
+    for (wait, told) in [
+        (None, None),
+        (Some(7 * SECOND), Some(7 * SECOND)),
+        (Some(Duration::from_millis(1_001)), Some(2 * SECOND)),
+        (Some(Duration::ZERO), Some(SECOND)),
+        (Some(Duration::MAX), Some(Duration::from_secs(u64::MAX))),
+    ] {
+        let refuse = |attempt| {
+            let next = NextRefusal::new(503).of(attempt);
+            relay.refuse_next(wait.into_iter().fold(next, NextRefusal::retry_after)).unwrap();
+        };
+        refuse(Attempt::Connect);
+        let error = sender.connect().soon().await.unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::ServerBusy, told), "{error:?}");
+        refuse(Attempt::Request);
+        let request = http::Request::get("/").body(hybridrelay::Body::empty()).unwrap();
+        let error = sender.request(request).soon().await.unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::ServerBusy, told), "{error:?}");
+        refuse(Attempt::Listen);
+        let error = setup::listener(&relay, "other").soon().await.unwrap_err();
+        assert_eq!((error.kind(), error.retry_after()), (ErrorKind::ServerBusy, told), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_comes_again_when_the_refusal_told_it_to() {
+    let relay = setup::plain().await;
+    let listener = setup::listener(&relay, HYCO).env(relay.env().clone()).soon().await.unwrap();
+    let mut status = listener.status();
+    let refusal = NextRefusal::new(503).of(Attempt::Listen).retry_after(200 * SECOND);
+    relay.refuse_next(refusal).unwrap();
+    assert_eq!(relay.drop_control(HYCO), 1);
+    let wait = async {
+        loop {
+            match status.changed().await {
+                Some(Status::Offline { error, retry_in }) if error.status() == Some(503) => break retry_in,
+                Some(_) => {}
+                None => panic!("the listener has ended"),
+            }
+        }
+    };
+    assert_eq!(wait.soon().await, Some(200 * SECOND));
+    relay.advance(200 * SECOND);
+    relay.watch_listeners(HYCO).wait_for(|online| *online == 1).soon().await.unwrap();
 }
 
 #[tokio::test]
