@@ -57,6 +57,8 @@ pub(crate) async fn listen(
         response.headers_mut().insert(headers::RELAY_FEATURES, accepted);
     }
     let origin = visit.origin(Some(&key), Some(&grant.key));
+    // Listed before the listener can know that it is online.
+    let tapped = node.instrument.as_ref().map(|instrument| instrument.tap_control(&key, visit.tracking_id.to_string()));
     node.observer.note(&origin, Operation::NewListenerRegistered, Detail::Listener { agent });
     let channel = Channel {
         node: node.clone(),
@@ -70,6 +72,7 @@ pub(crate) async fn listen(
         // Told in the first message only where it was offered in the query (protocol.md 3.10).
         announce: (!offered_in_header && !features.is_empty()).then(|| features.clone()),
         features,
+        tapped,
         _permit: visit.permit,
         _busy: node.busy.enter(),
     };

@@ -29,4 +29,9 @@ impl Instrument {
     pub(crate) fn tap(&self, entity: &EntityKey, tracking_id: String, method: Option<&Method>) -> Tapped {
         self.taps.enter(entity, tracking_id, method)
     }
+
+    /// Lists a control channel in the same way.
+    pub(crate) fn tap_control(&self, entity: &EntityKey, tracking_id: String) -> Tapped {
+        self.taps.enter_control(entity, tracking_id)
+    }
 }

@@ -27,7 +27,8 @@ const NAMESPACE: &str = "localhost";
 /// An embedded relay with one namespace and one rule, on a free port of 127.0.0.1. Hybrid connections appear when somebody listens.
 ///
 /// A test may [move its clock](Self::advance), have it [refuse whoever comes next](Self::refuse_next), [look at its relayed
-/// connections](Self::open_connections), [hold them up](Self::stall) and [cut them](Self::cut_after).
+/// connections](Self::open_connections) and its [control channels](Self::control_channels), [hold them up](Self::stall) and [cut
+/// them](Self::cut_after).
 ///
 /// It ends when dropped: every connection is cut.
 pub struct LocalRelay {
@@ -207,13 +208,23 @@ impl LocalRelay {
     /// connection of a sender that is joined to a listener, from the moment on at which the sender's `connect` returns; each request from its
     /// admission to the end of its answer. One-way requests and publishers of events are not among them.
     pub fn open_connections(&self) -> Vec<OpenConnection> {
-        self.instrument.taps.list()
+        self.instrument.taps.relayed()
+    }
+
+    /// The control channels of the listeners that are online, in the order in which they came, each from the moment on at which its listener
+    /// knows that it is online. They are held up and cut as what is relayed.
+    pub fn control_channels(&self) -> Vec<OpenConnection> {
+        self.instrument.taps.controls()
     }
 
     /// Lets no byte of a relayed connection through, in neither direction, until [`resume`](Self::resume). Both ends stay connected, as
     /// with a network that has lost its way: what they do meanwhile, the end of the connection included, is seen when it goes on. The
     /// relay waits as long as it takes; the ends give the connection up by their own keep-alive. Of a request, the bodies and the head of the
     /// response are held up, however they travel. `false` if it has ended.
+    ///
+    /// A control channel is held up as well, and then the relay is one end: it gives the listener up by its own times (see
+    /// [`advance`](Self::advance)) and sends senders there until then. The listener comes back by another channel as soon as it notices, 30 s of
+    /// its clock later.
     pub fn stall(&self, connection: ConnectionId) -> bool {
         self.instrument.taps.stall(connection, true)
     }
@@ -225,7 +236,8 @@ impl LocalRelay {
 
     /// Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost.
     /// Bytes are those on the wire, as in [`OpenConnection`]; 0 cuts at once. Of a request the sender's connection ends, before the response's
-    /// head or in its body, and the listener sees that the sender has gone. `false` if it has ended.
+    /// head or in its body, and the listener sees that the sender has gone. Of a control channel what the listener says counts, and it comes back; the
+    /// connections that it has go on. `false` if it has ended.
     pub fn cut_after(&self, connection: ConnectionId, bytes: u64) -> bool {
         self.instrument.taps.cut_after(connection, bytes)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use hybridrelay::CloseFrame;
-use hybridrelay::env::{BoxSocket, Metered, Socket};
+use hybridrelay::env::{Metered, Socket};
 use hybridrelay::protocol::control::{cancel_json, features_json};
 use hybridrelay::protocol::{Features, FromListener, Response, close};
 use hyper::upgrade::OnUpgrade;
@@ -21,10 +21,12 @@ use super::waiting::Waiting;
 use crate::auth::{self, Grant};
 use crate::directory::{EntityKey, Inbound, Lease, Receipt, Reply};
 use crate::edge::{SocketPermit, take_socket};
+use crate::instrument::Tapped;
 use crate::limits::Permit;
 use crate::namespace::Right;
 use crate::node::{Counted, Node, Stage};
 use crate::observe::{Active, Detail, Operation, Origin};
+use crate::rendezvous::Leg;
 
 /// Timers that follow the wall clock look again at least this often, so that a clock that jumps is noticed.
 const WALL_CLOCK_CHECK: Duration = Duration::from_secs(60);
@@ -47,6 +49,8 @@ pub(super) struct Channel {
     pub(super) place: Permit,
     pub(super) announce: Option<Features>,
     pub(super) features: Features,
+    /// Where a test holds it up and cuts it.
+    pub(super) tapped: Option<Tapped>,
     pub(super) _permit: SocketPermit,
     /// A shutdown waits for the channel's farewell.
     pub(super) _busy: Counted,
@@ -89,7 +93,7 @@ impl Channel {
         let reason = match node.env.timeout(node.config().timings.upgrade, upgrade).await {
             Some(Ok(upgraded)) => match take_socket(upgraded) {
                 Some((socket, early)) => {
-                    let mut open = self.open(socket, early.to_vec()).await;
+                    let mut open = self.open(Leg { socket, read_buf: early }).await;
                     let end = open.serve().await;
                     open.finish(end).await
                 }
@@ -104,7 +108,11 @@ impl Channel {
         self.node.observer.note(&self.origin, operation, detail);
     }
 
-    async fn open(self, socket: BoxSocket, early: Vec<u8>) -> Open {
+    async fn open(self, leg: Leg) -> Open {
+        let Leg { socket, read_buf } = match &self.tapped {
+            Some(tapped) => tapped.onto_control(leg),
+            None => leg,
+        };
         let limits = &self.node.config().limits;
         let most = limits.control_text.max(limits.control_binary);
         // Small whole messages: tungstenite's default buffers would take 256 KiB for each listener.
@@ -117,7 +125,7 @@ impl Channel {
         let mut socket = Metered::new(&self.node.env, socket);
         // What is written to a dead path stalls in the network and not here (decision 55).
         socket.set_user_timeout(self.node.config().timings.write_stall);
-        let ws = WebSocketStream::from_partially_read(socket, early, Role::Server, Some(config)).await;
+        let ws = WebSocketStream::from_partially_read(socket, read_buf.to_vec(), Role::Server, Some(config)).await;
         Open {
             channel: self,
             ws,

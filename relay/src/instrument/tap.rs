@@ -1,5 +1,5 @@
-//! Relayed connections and requests that a test looks at, holds up and cuts: a tap on both sockets of a connection, on both bodies of a
-//! request.
+//! Relayed connections, requests and control channels that a test looks at, holds up and cuts: a tap on both sockets of a connection, on
+//! both bodies of a request, on the one socket of a control channel.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -26,11 +26,11 @@ use crate::rendezvous::Leg;
 /// No limit.
 const ENDLESS: u64 = u64::MAX;
 
-/// Names one relayed connection or request of a relay. Never reused.
+/// Names one relayed connection, request or control channel of a relay. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// A relayed connection that is open, or an HTTP request that is under way.
+/// A relayed connection that is open, an HTTP request that is under way, or a listener's control channel.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OpenConnection {
@@ -43,9 +43,10 @@ pub struct OpenConnection {
     /// Of an HTTP request.
     pub method: Option<String>,
     /// Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames. Of a request those of its body
-    /// that a listener was given.
+    /// that a listener was given. Of a control channel none.
     pub from_sender: u64,
-    /// Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given.
+    /// Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given. Of a
+    /// control channel all behind its handshake.
     pub from_listener: u64,
     /// Whether it is held up.
     pub stalled: bool,
@@ -69,7 +70,16 @@ struct Table {
     limits: VecDeque<u64>,
 }
 
-/// A connection's place in the list, for as long as it is relayed.
+/// What somebody's tap is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    /// A relayed connection or a request.
+    Relayed,
+    /// A listener's control channel.
+    Control,
+}
+
+/// A connection's place in the list, for as long as it is there.
 pub(crate) struct Tapped {
     table: Arc<Mutex<Table>>,
     tap: Arc<Tap>,
@@ -77,16 +87,30 @@ pub(crate) struct Tapped {
 
 impl Taps {
     pub(super) fn enter(&self, entity: &EntityKey, tracking_id: String, method: Option<&Method>) -> Tapped {
+        self.add(On::Relayed, entity, tracking_id, method)
+    }
+
+    pub(super) fn enter_control(&self, entity: &EntityKey, tracking_id: String) -> Tapped {
+        self.add(On::Control, entity, tracking_id, None)
+    }
+
+    fn add(&self, on: On, entity: &EntityKey, tracking_id: String, method: Option<&Method>) -> Tapped {
         let mut table = lock(&self.0);
         table.last += 1;
+        let limit = match on {
+            On::Relayed => table.limits.pop_front(),
+            // The limits are for what is relayed.
+            On::Control => None,
+        };
         let tap = Arc::new(Tap {
             id: table.last,
+            on,
             entity: entity.clone(),
             tracking_id,
             method: method.map(Method::to_string),
             from_sender: AtomicU64::default(),
             from_listener: AtomicU64::default(),
-            limit: AtomicU64::new(table.limits.pop_front().unwrap_or(ENDLESS)),
+            limit: AtomicU64::new(limit.unwrap_or(ENDLESS)),
             stalled: AtomicBool::default(),
             tasks: Default::default(),
         });
@@ -94,8 +118,18 @@ impl Taps {
         Tapped { table: self.0.clone(), tap }
     }
 
-    pub(crate) fn list(&self) -> Vec<OpenConnection> {
-        lock(&self.0).taps.values().map(|tap| tap.describe()).collect()
+    /// What is relayed.
+    pub(crate) fn relayed(&self) -> Vec<OpenConnection> {
+        self.list(On::Relayed)
+    }
+
+    /// The control channels.
+    pub(crate) fn controls(&self) -> Vec<OpenConnection> {
+        self.list(On::Control)
+    }
+
+    fn list(&self, on: On) -> Vec<OpenConnection> {
+        lock(&self.0).taps.values().filter(|tap| tap.on == on).map(|tap| tap.describe()).collect()
     }
 
     /// Holds a connection up or lets it go on; `false` if it has ended.
@@ -132,11 +166,17 @@ impl Tapped {
 
     /// Puts the tap between a connection and its sockets.
     pub(crate) fn onto(&self, sender: Leg, listener: Leg) -> (Leg, Leg) {
-        let onto = |Leg { socket, read_buf }, from| {
-            let socket = TappedSocket { socket, early: read_buf, tap: self.tap.clone(), from };
-            Leg { socket: Box::new(socket), read_buf: Bytes::new() }
-        };
-        (onto(sender, Party::Sender), onto(listener, Party::Listener))
+        (self.onto_leg(sender, Party::Sender), self.onto_leg(listener, Party::Listener))
+    }
+
+    /// Puts it between a control channel and its socket.
+    pub(crate) fn onto_control(&self, listener: Leg) -> Leg {
+        self.onto_leg(listener, Party::Listener)
+    }
+
+    fn onto_leg(&self, Leg { socket, read_buf }: Leg, from: Party) -> Leg {
+        let socket = TappedSocket { socket, early: read_buf, tap: self.tap.clone(), from };
+        Leg { socket: Box::new(socket), read_buf: Bytes::new() }
     }
 }
 
@@ -149,6 +189,7 @@ impl Drop for Tapped {
 /// What a test and the tasks of a connection or a request share.
 pub(crate) struct Tap {
     id: u64,
+    on: On,
     entity: EntityKey,
     tracking_id: String,
     method: Option<String>,
@@ -246,7 +287,7 @@ impl Tap {
     }
 }
 
-/// One of the two sockets behind a tap.
+/// One of the sockets behind a tap.
 struct TappedSocket {
     socket: BoxSocket,
     /// What came together with the handshake.

@@ -13,6 +13,30 @@ use hybridrelay_tests::wire::setup::{self, Ends, HYCO};
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The one control channel.
+fn control(relay: &LocalRelay) -> OpenConnection {
+    let open = relay.control_channels();
+    assert_eq!(open.len(), 1, "{open:?}");
+    open[0].clone()
+}
+
+/// Lets time pass at the relay, and with whoever lives by its clock, until something has happened.
+async fn while_time_passes<T: Send>(relay: &LocalRelay, happened: impl Future<Output = T> + Send) -> T {
+    let passing = async {
+        loop {
+            relay.advance(SECOND);
+            tokio::task::yield_now().await;
+        }
+    };
+    let happening = async {
+        tokio::select! {
+            happened = happened => happened,
+            () = passing => unreachable!("time has no end"),
+        }
+    };
+    happening.soon().await
+}
+
 /// The one relayed connection.
 fn only(relay: &LocalRelay) -> OpenConnection {
     let open = relay.open_connections();
@@ -295,6 +319,110 @@ async fn a_connection_that_nobody_reads_is_cut_as_well() {
     setup::no_connection(&relay).await;
     assert_eq!(sender.receive().soon().await.unwrap_err().kind(), ErrorKind::ConnectionLost);
     drop(accepted);
+}
+
+#[tokio::test]
+async fn a_listener_whose_control_channel_is_stalled_notices_and_comes_back() {
+    for relay in setup::plain_and_tls().await {
+        let listener = setup::listener(&relay, HYCO).env(relay.env().clone()).soon().await.unwrap();
+        let mut status = listener.status();
+        let stalled = control(&relay);
+        assert!(!stalled.stalled && stalled.entity.path() == HYCO && stalled.method.is_none(), "{stalled:?}");
+        assert!(relay.open_connections().is_empty(), "nothing is relayed");
+        assert!(relay.stall(stalled.id) && control(&relay).stalled);
+
+        let lost = async {
+            loop {
+                match status.changed().await {
+                    Some(Status::Offline { error, .. }) => break error,
+                    Some(_) => {}
+                    None => panic!("the listener has ended"),
+                }
+            }
+        };
+        let error = while_time_passes(&relay, lost).await;
+        assert_eq!((error.kind(), error.close_code()), (ErrorKind::ConnectionLost, None), "{error:?}");
+        while !status.changed().soon().await.expect("the listener goes on").is_online() {}
+        // The relay sees the end of the old channel, which waits there.
+        relay.resume(stalled.id);
+        relay.watch_listeners(HYCO).wait_for(|online| *online == 1).soon().await.unwrap();
+        setup::until(|| relay.control_channels().len() == 1).await;
+        let now = control(&relay);
+        assert!(now.id != stalled.id && !now.stalled && !relay.stall(stalled.id), "{now:?}");
+        setup::meet(&setup::sender(&relay, HYCO).build().unwrap(), &listener).await;
+    }
+}
+
+#[tokio::test]
+async fn a_relay_gives_up_a_listener_whose_control_channel_is_stalled() {
+    let relay = setup::plain().await;
+    let mut listener = RawListener::open(&relay).await;
+    assert!(relay.stall(control(&relay).id));
+    assert_eq!(while_time_passes(&relay, listener.ws.next()).await, Seen::Reset, "not even a Ping has come");
+    relay.watch_listeners(HYCO).wait_for(|online| *online == 0).soon().await.unwrap();
+    setup::until(|| relay.control_channels().is_empty()).await;
+}
+
+#[tokio::test]
+async fn what_waits_at_a_stalled_control_channel_comes_when_it_goes_on() {
+    let relay = setup::plain().await;
+    let listener = setup::listener(&relay, HYCO).soon().await.unwrap();
+    let sender = setup::sender(&relay, HYCO).build().unwrap();
+    let (id, mut events) = (control(&relay).id, relay.events());
+    assert!(relay.stall(id));
+    let connecting = tokio::spawn(async move { sender.connect().await });
+    // The relay has written it, or has begun to.
+    while events.next().soon().await.expect("the relay runs").operation != Operation::MessageSentToListener {}
+    assert!(poll_immediate(std::pin::pin!(listener.accept())).await.is_none(), "nothing has come");
+    assert!(relay.resume(id));
+    let accepted = setup::incoming(&listener).await.accept().soon().await.unwrap();
+    let there = connecting.soon().await.unwrap().unwrap();
+    there.send("late").soon().await.unwrap();
+    assert_eq!(accepted.receive().soon().await.unwrap(), Some(Message::from("late")));
+    assert_eq!(control(&relay).id, id, "nobody has lost the other");
+}
+
+#[tokio::test]
+async fn a_listener_whose_control_channel_is_cut_comes_back_and_keeps_its_connections() {
+    for stalled in [false, true] {
+        let relay = setup::plain().await;
+        let listener = setup::listener(&relay, HYCO).soon().await.unwrap();
+        let sender = setup::sender(&relay, HYCO).build().unwrap();
+        let (there, back) = setup::meet(&sender, &listener).await;
+        let cut = control(&relay);
+        let mut events = relay.events();
+        assert!(!stalled || relay.stall(cut.id));
+        assert!(relay.cut_after(cut.id, 0));
+        while events.next().soon().await.expect("the relay runs").operation != Operation::NewListenerRegistered {}
+        relay.watch_listeners(HYCO).wait_for(|online| *online == 1).soon().await.unwrap();
+        setup::until(|| relay.control_channels().len() == 1).await;
+        assert!(control(&relay).id != cut.id && !relay.stall(cut.id) && !relay.cut_after(cut.id, 0), "it has ended");
+        setup::meet(&sender, &listener).await;
+        there.send("as before").soon().await.unwrap();
+        assert_eq!(back.receive().soon().await.unwrap(), Some(Message::from("as before")));
+    }
+}
+
+#[tokio::test]
+async fn a_control_channel_is_cut_after_so_many_bytes_of_the_listener() {
+    let relay = setup::plain().await;
+    relay.cut_next_after(1);
+    let mut listener = RawListener::open(&relay).await;
+    let channel = control(&relay);
+    assert!(relay.cut_after(channel.id, 12));
+    // 6 bytes of header, each; the limit for what is relayed next is not for control channels.
+    let ping = hybridrelay_tests::wire::raw::ping(b"");
+    listener.ws.send(&ping).await;
+    assert_eq!(listener.ws.frame().await.opcode, op::PONG);
+    assert_eq!(control(&relay).from_listener, 6);
+    listener.ws.send(&ping).await;
+    let mut seen = listener.ws.next().await;
+    if let Seen::Frame(frame) = seen {
+        // The last answer may have left before.
+        assert_eq!(frame.opcode, op::PONG);
+        seen = listener.ws.next().await;
+    }
+    assert_eq!(seen, Seen::Reset);
 }
 
 #[tokio::test]
