@@ -29,7 +29,8 @@ fn credentials(folder: &Path) {
     for (name, text) in [
         ("tls.cert", made.cert.pem()),
         ("tls.key", made.signing_key.serialize_pem()),
-        ("primary.key", "the-key-of-a-test".to_owned()),
+        ("listen", "the-key-of-listeners".to_owned()),
+        ("send", "the-key-of-senders".to_owned()),
     ] {
         let path = folder.join(name);
         fs::write(&path, text).expect("a file");

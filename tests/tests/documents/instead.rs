@@ -47,10 +47,6 @@ pub(crate) const INSTEAD: &[Instead] = &[
     instead(" /usr/", " \"$MACHINE\"/usr/", "a test changes nothing of the machine"),
 ];
 
-/// Commands that fail where they stand, with their status and why.
-pub(crate) const FAILS: &[(&str, i32, &str)] =
-    &[("hybridrelay config check relay.toml", 1, "the example names keys and certificates that a reader makes first")];
-
 /// Commands that go on until they are stopped: they run beside the others until the end of the document. Each says when it is ready.
 pub(crate) const SERVERS: &[&str] = &[
     "hybridrelay serve --dev",
