@@ -363,7 +363,7 @@ typedef uint32_t hr_entity_flags;
 typedef uint32_t hr_attempt;
 
 /**
- * A relayed connection of a local relay.
+ * A relayed connection of a local relay, an HTTP request, or a control channel.
  */
 typedef struct hr_relayed {
   /**
@@ -372,11 +372,12 @@ typedef struct hr_relayed {
   uint64_t id;
   /**
    * Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames. Of a request those of its body that a
-   * listener was given.
+   * listener was given. Of a control channel none.
    */
   uint64_t from_sender;
   /**
-   * Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given.
+   * Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given. Of a
+   * control channel all behind its handshake.
    */
   uint64_t from_listener;
   /**
@@ -904,7 +905,7 @@ typedef struct hr_stream {
 #define HR_RELAYED_TRACKING_ID 2
 
 /**
- * The method of an HTTP request; empty of a connection.
+ * The method of an HTTP request; empty of everything else.
  */
 #define HR_RELAYED_METHOD 3
 
@@ -2331,6 +2332,18 @@ hr_code hr_local_relay_refuse_next(struct hr_local_relay relay,
                                    struct hr_error **error);
 
 /**
+ * The same, and the refusal tells by Retry-After to come again after `retry_after_ms`: in whole seconds, rounded up, and one at least. A
+ * listener waits for as long, up to five minutes; anybody else finds it by hr_error_retry_after_ms.
+ */
+hr_code hr_local_relay_refuse_next_after(struct hr_local_relay relay,
+                                         uint16_t status,
+                                         hr_attempt attempt,
+                                         const char *reason,
+                                         size_t reason_len,
+                                         uint64_t retry_after_ms,
+                                         struct hr_error **error);
+
+/**
  * Lists the relayed connections that are open and the HTTP requests that are under way, in the order in which they came: each WebSocket
  * connection of a sender that is joined to a listener, from the moment on at which the sender's connect returns; each request from its
  * admission to the end of its answer, one-way requests excepted. Writes `capacity` of them at most; `count` gets how many there are, and may
@@ -2343,7 +2356,17 @@ hr_code hr_local_relay_connections(struct hr_local_relay relay,
                                    struct hr_error **error);
 
 /**
- * Copies what is known about a relayed connection, in the manner of hr_incoming_get. HR_END if it has ended.
+ * Lists the control channels of the listeners that are online in the same way, each from the moment on at which its listener knows that it is
+ * online. They are held up and cut as what is relayed.
+ */
+hr_code hr_local_relay_control_channels(struct hr_local_relay relay,
+                                        struct hr_relayed *connections,
+                                        size_t capacity,
+                                        size_t *count,
+                                        struct hr_error **error);
+
+/**
+ * Copies what is known about a relayed connection or a control channel, in the manner of hr_incoming_get. HR_END if it has ended.
  */
 hr_code hr_local_relay_connection_get(struct hr_local_relay relay,
                                       uint64_t id,
@@ -2355,7 +2378,8 @@ hr_code hr_local_relay_connection_get(struct hr_local_relay relay,
 
 /**
  * Lets no byte of a relayed connection through until hr_local_relay_resume, as a network that has lost its way; of a request neither its body
- * nor the response. HR_END if it has ended.
+ * nor the response. A control channel is held up as well, and then the relay gives the listener up by its own times; the listener comes back by
+ * another channel as soon as it notices. HR_END if it has ended.
  */
 hr_code hr_local_relay_stall(struct hr_local_relay relay,
                              uint64_t id,
@@ -2368,8 +2392,9 @@ hr_code hr_local_relay_resume(struct hr_local_relay relay, uint64_t id, struct h
 
 /**
  * Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost. 0
- * cuts at once. Of a request the sender's connection ends, before the response's head or in its body, and the listener sees that the sender
- * has gone. An id of 0 means the connection or request that comes next, from its first byte on. HR_END if it has ended.
+ * cuts at once. Of a request the sender's connection ends, before the response's head or in its body, and the listener sees that the
+ * sender has gone. Of a control channel what the listener says counts, and it comes back. An id of 0 means the connection or request that
+ * comes next, from its first byte on. HR_END if it has ended.
  */
 hr_code hr_local_relay_cut_after(struct hr_local_relay relay,
                                  uint64_t id,

@@ -35,16 +35,17 @@ pub const HR_ATTEMPT_CONNECT: hr_attempt = 2;
 /// A sender makes an HTTP request.
 pub const HR_ATTEMPT_REQUEST: hr_attempt = 3;
 
-/// A relayed connection of a local relay.
+/// A relayed connection of a local relay, an HTTP request, or a control channel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct hr_relayed {
     /// Names it, for as long as the relay lives.
     pub id: u64,
     /// Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames. Of a request those of its body that a
-    /// listener was given.
+    /// listener was given. Of a control channel none.
     pub from_sender: u64,
-    /// Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given.
+    /// Bytes that the listener has sent, counted in the same way. Of a request those of the response's body that the sender was given. Of a
+    /// control channel all behind its handshake.
     pub from_listener: u64,
     /// Whether it is held up by hr_local_relay_stall.
     pub stalled: bool,
@@ -57,7 +58,7 @@ pub type hr_relayed_field = u32;
 pub const HR_RELAYED_ENTITY: hr_relayed_field = 1;
 /// The id under which the relay's events know it.
 pub const HR_RELAYED_TRACKING_ID: hr_relayed_field = 2;
-/// The method of an HTTP request; empty of a connection.
+/// The method of an HTTP request; empty of everything else.
 pub const HR_RELAYED_METHOD: hr_relayed_field = 3;
 
 /// Makes a hybrid connection, or makes it anew with other flags. Those that nobody makes come to be when somebody listens.
@@ -134,19 +135,43 @@ pub unsafe extern "C" fn hr_local_relay_refuse_next(
     unsafe {
         run(error, || {
             let relay = get(relay)?;
-            let mut next = NextRefusal::new(status);
-            if let Some(reason) = text("reason", reason, reason_len)? {
-                next = next.because(reason);
-            }
-            next = match attempt {
-                HR_ATTEMPT_ANY => next,
-                HR_ATTEMPT_LISTEN => next.of(Attempt::Listen),
-                HR_ATTEMPT_CONNECT => next.of(Attempt::Connect),
-                HR_ATTEMPT_REQUEST => next.of(Attempt::Request),
-                other => return Err(Failure::invalid(format!("{other} is nothing that somebody comes for"))),
-            };
-            Ok(relay.refuse_next(next)?)
+            Ok(relay.refuse_next(refusal(status, attempt, reason, reason_len)?)?)
         })
+    }
+}
+
+/// The same, and the refusal tells by Retry-After to come again after `retry_after_ms`: in whole seconds, rounded up, and one at least. A
+/// listener waits for as long, up to five minutes; anybody else finds it by hr_error_retry_after_ms.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_local_relay_refuse_next_after(
+    relay: hr_local_relay,
+    status: u16,
+    attempt: hr_attempt,
+    reason: *const c_char,
+    reason_len: usize,
+    retry_after_ms: u64,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe {
+        run(error, || {
+            let relay = get(relay)?;
+            let next = refusal(status, attempt, reason, reason_len)?;
+            Ok(relay.refuse_next(next.retry_after(Duration::from_millis(retry_after_ms)))?)
+        })
+    }
+}
+
+unsafe fn refusal(status: u16, attempt: hr_attempt, reason: *const c_char, reason_len: usize) -> Result<NextRefusal> {
+    let mut next = NextRefusal::new(status);
+    if let Some(reason) = unsafe { text("reason", reason, reason_len) }? {
+        next = next.because(reason);
+    }
+    match attempt {
+        HR_ATTEMPT_ANY => Ok(next),
+        HR_ATTEMPT_LISTEN => Ok(next.of(Attempt::Listen)),
+        HR_ATTEMPT_CONNECT => Ok(next.of(Attempt::Connect)),
+        HR_ATTEMPT_REQUEST => Ok(next.of(Attempt::Request)),
+        other => Err(Failure::invalid(format!("{other} is nothing that somebody comes for"))),
     }
 }
 
@@ -162,26 +187,43 @@ pub unsafe extern "C" fn hr_local_relay_connections(
     count: *mut usize,
     error: *mut *mut hr_error,
 ) -> hr_code {
-    unsafe {
-        run(error, || {
-            if connections.is_null() && capacity > 0 {
-                return Err(Failure::invalid("connections is NULL and has a capacity"));
-            }
-            let open = get(relay)?.open_connections();
-            if !count.is_null() {
-                count.write(open.len());
-            }
-            for (at, connection) in open.iter().take(capacity).enumerate() {
-                let OpenConnection { id, from_sender, from_listener, stalled, .. } = connection;
-                let (from_sender, from_listener) = (*from_sender, *from_listener);
-                connections.add(at).write(hr_relayed { id: id.0, from_sender, from_listener, stalled: *stalled });
-            }
-            Ok(())
-        })
-    }
+    unsafe { run(error, || list(&get(relay)?.open_connections(), connections, capacity, count)) }
 }
 
-/// Copies what is known about a relayed connection, in the manner of hr_incoming_get. HR_END if it has ended.
+/// Lists the control channels of the listeners that are online in the same way, each from the moment on at which its listener knows that it is
+/// online. They are held up and cut as what is relayed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hr_local_relay_control_channels(
+    relay: hr_local_relay,
+    connections: *mut hr_relayed,
+    capacity: usize,
+    count: *mut usize,
+    error: *mut *mut hr_error,
+) -> hr_code {
+    unsafe { run(error, || list(&get(relay)?.control_channels(), connections, capacity, count)) }
+}
+
+unsafe fn list(
+    open: &[OpenConnection],
+    connections: *mut hr_relayed,
+    capacity: usize,
+    count: *mut usize,
+) -> Result<()> {
+    if connections.is_null() && capacity > 0 {
+        return Err(Failure::invalid("connections is NULL and has a capacity"));
+    }
+    if !count.is_null() {
+        unsafe { count.write(open.len()) };
+    }
+    for (at, connection) in open.iter().take(capacity).enumerate() {
+        let OpenConnection { id, from_sender, from_listener, stalled, .. } = connection;
+        let (from_sender, from_listener) = (*from_sender, *from_listener);
+        unsafe { connections.add(at).write(hr_relayed { id: id.0, from_sender, from_listener, stalled: *stalled }) };
+    }
+    Ok(())
+}
+
+/// Copies what is known about a relayed connection or a control channel, in the manner of hr_incoming_get. HR_END if it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_local_relay_connection_get(
     relay: hr_local_relay,
@@ -194,8 +236,9 @@ pub unsafe extern "C" fn hr_local_relay_connection_get(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let open = get(relay)?.open_connections();
-            let connection = open.into_iter().find(|connection| connection.id.0 == id).ok_or_else(ended)?;
+            let relay = get(relay)?;
+            let mut open = relay.open_connections().into_iter().chain(relay.control_channels());
+            let connection = open.find(|connection| connection.id.0 == id).ok_or_else(ended)?;
             let value = match field {
                 HR_RELAYED_ENTITY => connection.entity.path().to_owned(),
                 HR_RELAYED_TRACKING_ID => connection.tracking_id,
@@ -208,7 +251,8 @@ pub unsafe extern "C" fn hr_local_relay_connection_get(
 }
 
 /// Lets no byte of a relayed connection through until hr_local_relay_resume, as a network that has lost its way; of a request neither its body
-/// nor the response. HR_END if it has ended.
+/// nor the response. A control channel is held up as well, and then the relay gives the listener up by its own times; the listener comes back by
+/// another channel as soon as it notices. HR_END if it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_local_relay_stall(relay: hr_local_relay, id: u64, error: *mut *mut hr_error) -> hr_code {
     unsafe { run(error, || done(get(relay)?.stall(ConnectionId(id)))) }
@@ -221,8 +265,9 @@ pub unsafe extern "C" fn hr_local_relay_resume(relay: hr_local_relay, id: u64, e
 }
 
 /// Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be lost. 0
-/// cuts at once. Of a request the sender's connection ends, before the response's head or in its body, and the listener sees that the sender
-/// has gone. An id of 0 means the connection or request that comes next, from its first byte on. HR_END if it has ended.
+/// cuts at once. Of a request the sender's connection ends, before the response's head or in its body, and the listener sees that the
+/// sender has gone. Of a control channel what the listener says counts, and it comes back. An id of 0 means the connection or request that
+/// comes next, from its first byte on. HR_END if it has ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_local_relay_cut_after(
     relay: hr_local_relay,

@@ -127,7 +127,9 @@ static void begins_nothing(const char *cs, uint64_t id, hr_sender sender, hr_que
   NOTHING(hr_local_relay_add(no_relay, "e", 1, 0, &error));
   NOTHING(hr_local_relay_advance(no_relay, 0, &error));
   NOTHING(hr_local_relay_refuse_next(no_relay, 503, HR_ATTEMPT_ANY, NULL, 0, &error));
+  NOTHING(hr_local_relay_refuse_next_after(no_relay, 503, HR_ATTEMPT_ANY, NULL, 0, 1, &error));
   NOTHING(hr_local_relay_connections(no_relay, NULL, 0, &len, &error));
+  NOTHING(hr_local_relay_control_channels(no_relay, NULL, 0, &len, &error));
   NOTHING(hr_local_relay_connection_get(no_relay, 1, HR_RELAYED_ENTITY, buffer, sizeof buffer, &len, &error));
   NOTHING(hr_local_relay_stall(no_relay, 1, &error));
   NOTHING(hr_local_relay_resume(no_relay, 1, &error));

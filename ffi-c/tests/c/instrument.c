@@ -46,8 +46,37 @@ static void refuses(hr_local_relay relay, hr_sender sender, hr_relay_events even
   OK(hr_local_relay_refuse_next(relay, 503, HR_ATTEMPT_CONNECT, "closed for today", HR_NTS, &error));
   CHECK(hr_sender_connect(sender, NULL, 0, NULL, 0, LONG, &connection, &error) == HR_SERVER_BUSY);
   CHECK(hr_error_status(error) == 503 && strncmp(hr_error_reason(error), "closed for today", 16) == 0);
+  CHECK(hr_error_retry_after_ms(error) == 0);
   hr_error_free(error);
   happens(events, "ProcessingRequestFailed", "instructed");
+  WANT(HR_INVALID_ARGUMENT, hr_local_relay_refuse_next_after(relay, 200, HR_ATTEMPT_ANY, NULL, 0, 1, &error));
+  OK(hr_local_relay_refuse_next_after(relay, 503, HR_ATTEMPT_CONNECT, NULL, 0, 6001, &error));
+  CHECK(hr_sender_connect(sender, NULL, 0, NULL, 0, LONG, &connection, &error) == HR_SERVER_BUSY);
+  CHECK(hr_error_retry_after_ms(error) == 7000);
+  hr_error_free(error);
+  happens(events, "ProcessingRequestFailed", "instructed");
+}
+
+/* A control channel that is cut, and another that is the listener's again. */
+static void cuts_control(hr_local_relay relay, hr_relay_events events) {
+  hr_relayed channels[2];
+  size_t many = 0;
+  char buffer[64];
+  uint64_t id;
+
+  OK(hr_local_relay_control_channels(relay, channels, 2, &many, &error));
+  CHECK(many == 1 && !channels[0].stalled && channels[0].from_sender == 0);
+  id = channels[0].id;
+  OK(hr_local_relay_connection_get(relay, id, HR_RELAYED_ENTITY, buffer, sizeof buffer, NULL, &error));
+  CHECK(strcmp(buffer, "hyco") == 0);
+  OK(hr_local_relay_connection_get(relay, id, HR_RELAYED_METHOD, buffer, sizeof buffer, NULL, &error));
+  CHECK(buffer[0] == '\0');
+  OK(hr_local_relay_stall(relay, id, &error));
+  OK(hr_local_relay_control_channels(relay, channels, 2, NULL, &error));
+  CHECK(channels[0].stalled);
+  OK(hr_local_relay_cut_after(relay, id, 0, &error));
+  happens(events, "NewListenerRegistered", "");
+  WANT(HR_END, hr_local_relay_resume(relay, id, &error));
 }
 
 /* A connection that was cut is in the list until the relay has dropped both its sockets. */
@@ -198,6 +227,7 @@ int main(void) {
   OK(hr_listener_open(cs, HR_NTS, DEFAULTS, LONG, &listener, &error));
   OK(hr_sender_new(cs, HR_NTS, DEFAULTS, &sender, &error));
   refuses(relay, sender, events);
+  cuts_control(relay, events);
   cuts(relay, sender);
   cuts_requests(relay, sender);
   passes(relay, cs, events);
@@ -205,7 +235,9 @@ int main(void) {
   WANT(HR_INVALID_HANDLE, hr_local_relay_stall(none, 1, &error));
   WANT(HR_INVALID_HANDLE, hr_local_relay_cut_after(none, 0, 1, &error));
   WANT(HR_INVALID_HANDLE, hr_local_relay_refuse_next(none, 403, 0, NULL, 0, &error));
+  WANT(HR_INVALID_HANDLE, hr_local_relay_refuse_next_after(none, 403, 0, NULL, 0, 1, &error));
   WANT(HR_INVALID_HANDLE, hr_local_relay_connections(none, NULL, 0, NULL, &error));
+  WANT(HR_INVALID_HANDLE, hr_local_relay_control_channels(none, NULL, 0, NULL, &error));
   WANT(HR_INVALID_HANDLE, hr_local_relay_add(none, "e", 1, 0, &error));
   WANT(HR_INVALID_HANDLE, hr_relay_events_next(no_events, 0, &event, &error));
   WANT(HR_INVALID_HANDLE, hr_options_use_clock(DEFAULTS, relay, &error));
