@@ -7,7 +7,9 @@ use hybridrelay_bindings_common::core::{Error, ErrorKind};
 use hybridrelay_bindings_common::errors::{Failure, Result};
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_relay::LocalRelay as Relay;
-use hybridrelay_relay::{Attempt, ConnectionId, Discoverable, Distribution, Event, Events, NextRefusal, Visibility};
+use hybridrelay_relay::{
+    Attempt, ConnectionId, Discoverable, Distribution, Event, Events, NextRefusal, OpenConnection, Visibility,
+};
 use pyo3::prelude::*;
 use tokio::sync::OwnedMutexGuard;
 
@@ -17,6 +19,11 @@ use crate::queue::{Started, none, object, task};
 
 /// A relayed connection: id, hybrid connection, tracking id, bytes from the sender, bytes from the listener, whether it is held up.
 type Relayed = (u64, String, String, u64, u64, bool);
+
+fn facts(open: OpenConnection) -> Relayed {
+    let entity = open.entity.path().to_owned();
+    (open.id.0, entity, open.tracking_id, open.from_sender, open.from_listener, open.stalled)
+}
 
 /// A relay on loopback.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -117,9 +124,18 @@ impl LocalRelay {
     }
 
     /// Refuses who comes next.
-    fn refuse_next(&self, py: Python<'_>, status: u16, reason: Option<String>, attempt: Option<&str>) -> PyResult<()> {
+    fn refuse_next(
+        &self,
+        py: Python<'_>,
+        status: u16,
+        reason: Option<String>,
+        attempt: Option<&str>,
+        retry_after: Option<f64>,
+    ) -> PyResult<()> {
         self.attempt(py, |relay| {
             let next = reason.into_iter().fold(NextRefusal::new(status), NextRefusal::because);
+            let wait = retry_after.map(|seconds| duration("retry_after", seconds)).transpose()?;
+            let next = wait.into_iter().fold(next, NextRefusal::retry_after);
             let next = match attempt {
                 None => next,
                 Some("listen") => next.of(Attempt::Listen),
@@ -136,14 +152,12 @@ impl LocalRelay {
 
     /// The relayed connections that are open.
     fn open_connections(&self, py: Python<'_>) -> PyResult<Vec<Relayed>> {
-        self.with(py, |relay| {
-            let open = relay.open_connections().into_iter();
-            open.map(|one| {
-                let entity = one.entity.path().to_owned();
-                (one.id.0, entity, one.tracking_id, one.from_sender, one.from_listener, one.stalled)
-            })
-            .collect()
-        })
+        self.with(py, |relay| relay.open_connections().into_iter().map(facts).collect())
+    }
+
+    /// The control channels of the listeners that are online.
+    fn control_channels(&self, py: Python<'_>) -> PyResult<Vec<Relayed>> {
+        self.with(py, |relay| relay.control_channels().into_iter().map(facts).collect())
     }
 
     /// Holds a relayed connection up, or lets it go on; whether it is open.

@@ -61,21 +61,40 @@ async def test_listeners_live_by_the_relays_clock_if_they_are_told_to(relay: Loc
         await hybridrelay.listen(with_it, clock=LocalRelay())
 
 
+async def test_a_control_channel_is_cut_and_the_listener_comes_back(relay: LocalRelay, cs: str) -> None:
+    async with hybridrelay.listen(cs) as listener:
+        (channel,) = relay.control_channels()
+        assert channel.entity == "hyco" and not channel.stalled and relay.open_connections() == ()
+        assert relay.stall(channel) and relay.control_channels()[0].stalled
+        events = relay.events()
+        assert relay.cut_after(channel)
+        await until(events, "NewListenerRegistered")
+        assert not relay.resume(channel)
+        for end in await pair(listener, cs):
+            end.abort()
+
+
 async def test_whoever_comes_next_is_refused(relay: LocalRelay, cs: str) -> None:
     events = relay.events()
     relay.refuse_next(418, "Short and stout", attempt="connect")
     relay.refuse_next(429)
     with pytest.raises(hybridrelay.RelayError) as failure:
         await hybridrelay.listen(cs)
-    assert failure.value.status == 429
+    assert (failure.value.status, failure.value.retry_after) == (429, None)
+    relay.refuse_next(429, attempt="listen", retry_after=6.1)
+    with pytest.raises(hybridrelay.RelayError) as failure:
+        await hybridrelay.listen(cs)
+    assert (failure.value.status, failure.value.retry_after) == (429, 7.0)
+    with pytest.raises(hybridrelay.InvalidArgument, match="retry_after"):
+        relay.refuse_next(429, retry_after=-1)
     async with hybridrelay.listen(cs) as listener:
         with pytest.raises(hybridrelay.RelayError) as failure:
             await hybridrelay.connect(cs)
         assert failure.value.status == 418 and "Short and stout" in (failure.value.reason or "")
         for end in await pair(listener, cs):
             end.abort()
-    refused = [await until(events, "ProcessingRequestFailed") for _ in range(2)]
-    assert [event.status for event in refused] == [429, 418]
+    refused = [await until(events, "ProcessingRequestFailed") for _ in range(3)]
+    assert [event.status for event in refused] == [429, 429, 418]
     with pytest.raises(hybridrelay.InvalidArgument, match="400 to 599"):
         relay.refuse_next(200)
     with pytest.raises(hybridrelay.InvalidArgument, match="'request'"):

@@ -19,7 +19,7 @@ Attempt: TypeAlias = Literal["listen", "connect", "request"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OpenConnection:
-    """A relayed connection of a relay that is open."""
+    """A relayed connection of a relay that is open, or a control channel."""
 
     id: int
     """Names it, for as long as the relay lives."""
@@ -28,7 +28,8 @@ class OpenConnection:
     tracking_id: str
     """The id under which the relay's events know it."""
     from_sender: int
-    """Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames."""
+    """Bytes that the sender has sent, as they are on the wire: payload, and the headers of its frames. Of a control channel
+    none."""
     from_listener: int
     """Bytes that the listener has sent, counted in the same way."""
     stalled: bool
@@ -151,19 +152,33 @@ class Controls:
         """
         self._use().advance(seconds)
 
-    def refuse_next(self, status: int, reason: str | None = None, *, attempt: Attempt | None = None) -> None:
+    def refuse_next(
+        self,
+        status: int,
+        reason: str | None = None,
+        *,
+        attempt: Attempt | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         """Refuses who comes next, or who comes next for `attempt`, with a status from 400 to 599, before the relay looks at anything
-        else. Several are used up one after the other."""
-        self._use().refuse_next(status, reason, attempt)
+        else. Several are used up one after the other. With `retry_after` the refusal tells to come again after so many seconds, rounded up:
+        a listener waits for as long, up to five minutes; anybody else finds it in :attr:`RelayError.retry_after`."""
+        self._use().refuse_next(status, reason, attempt, retry_after)
 
     def open_connections(self) -> tuple[OpenConnection, ...]:
         """The relayed connections that are open, in the order in which they came: each WebSocket connection of a sender that is joined to
         a listener, from the moment on at which the sender's ``connect`` returns."""
         return tuple(OpenConnection(*facts) for facts in self._use().open_connections())
 
+    def control_channels(self) -> tuple[OpenConnection, ...]:
+        """The control channels of the listeners that are online, in the order in which they came, each from the moment on at which its
+        listener knows that it is online. They are held up and cut as what is relayed."""
+        return tuple(OpenConnection(*facts) for facts in self._use().control_channels())
+
     def stall(self, connection: OpenConnection | int) -> bool:
         """Lets no byte of a relayed connection through until :meth:`resume`, as a network that has lost its way; both ends stay connected.
-        ``False`` if it has ended."""
+        Of a control channel the relay is one end, and gives the listener up by its own times; the listener comes back by another as soon as it
+        notices. ``False`` if it has ended."""
         return self._use().stall(_id(connection), True)
 
     def resume(self, connection: OpenConnection | int) -> bool:
@@ -172,7 +187,7 @@ class Controls:
 
     def cut_after(self, connection: OpenConnection | int, size: int = 0) -> bool:
         """Cuts a relayed connection once so many bytes more were read from its two ends: both are reset, and what was on the way may be
-        lost. 0 cuts at once. ``False`` if it has ended."""
+        lost. 0 cuts at once. Of a control channel what the listener says counts, and it comes back. ``False`` if it has ended."""
         return self._use().cut_after(_id(connection), size)
 
     def cut_next_after(self, size: int) -> None:
