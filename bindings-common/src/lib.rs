@@ -13,7 +13,9 @@
 //! - [`token`]: tokens that the program makes when they are asked for.
 //! - [`forwarding`]: a forwarder in the background, and what fails in it.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
-//! - [`returns`]: what comes one after the other, of which nothing is lost on the way to the host.
+//! - [`returns`]: what comes one after the other, of which nothing is lost on the way to the host, and [`following`]: objects that are
+//!   asked for it.
+//! - [`facts`]: what happens, as records.
 //! - [`turns`]: what one caller uses at a time, and [`once`]: what one uses up.
 //! - [`errors`]: the one table of codes, names and texts.
 //!
@@ -24,6 +26,8 @@ pub mod background;
 pub mod call;
 mod calls;
 pub mod errors;
+pub mod facts;
+pub mod following;
 pub mod forwarding;
 pub mod handles;
 pub mod http;

@@ -1,25 +1,23 @@
 //! Events: who publishes and who hears.
 
-use hybridrelay_bindings_common::core::{self, Event};
+use hybridrelay_bindings_common::core;
 use hybridrelay_bindings_common::errors::Failure;
+use hybridrelay_bindings_common::facts::EventFacts;
+use hybridrelay_bindings_common::following::Following;
+use hybridrelay_bindings_common::http::Method;
 use hybridrelay_bindings_common::process::Owned;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use crate::boundary::{address_out, headers_out, message, message_out, own};
-use crate::lane::Lane;
-use crate::queue::{Started, begin, none, task};
+use crate::queue::{Started, begin, next, none, task, unless_ended};
 
 /// What a listener hears.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct Events {
-    events: Owned<core::Events>,
-    heard: Lane<Option<Event>>,
-}
+pub(crate) struct Events(Owned<Following<core::Events>>);
 
 impl Events {
     pub(crate) fn new(events: core::Events) -> Self {
-        Self { events: Owned::new(events), heard: Lane::new() }
+        Self(Owned::new(Following::new(events)))
     }
 }
 
@@ -27,21 +25,12 @@ impl Events {
 impl Events {
     /// The next event: kind, origin, payload, method, how many were missed. `None` after the listener's close.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        let events = own(py, &self.events)?;
-        self.heard.next(py, async move { Ok(events.next().await?) }, |py, event| {
-            let Some(event) = event else { return none(py, ()) };
-            let origin = EventOrigin(event.origin().clone());
-            let nothing = || py.None().into_bound(py);
-            let (kind, payload, method, count) = match &event {
-                Event::Message { message, .. } => ("message", message_out(py, message), None, 0),
-                Event::Request { method, body, .. } => {
-                    ("request", PyBytes::new(py, body).into_any(), Some(method.as_str()), 0)
-                }
-                Event::Missed { count, .. } => ("missed", nothing(), None, *count),
-                _ => ("unknown", nothing(), None, 0),
-            };
-            Ok((kind, origin, payload, method, count).into_pyobject(py)?.into_any())
-        })
+        let event_out = unless_ended(|py, event| {
+            let EventFacts { kind, origin, message, method, count } = EventFacts::from(event);
+            let (origin, payload) = (EventOrigin(origin), message.map(|message| message_out(py, &message)));
+            Ok((kind, origin, payload, method.as_ref().map(Method::as_str), count).into_pyobject(py)?.into_any())
+        });
+        next(py, &self.0, event_out)
     }
 }
 

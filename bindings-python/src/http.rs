@@ -7,29 +7,29 @@ use bytes::Bytes;
 use futures_util::stream;
 use hybridrelay_bindings_common::core::{self, Error, ErrorKind};
 use hybridrelay_bindings_common::errors::{Failure, Result};
-use hybridrelay_bindings_common::http::HeaderMap;
+use hybridrelay_bindings_common::http::{BodyReader, HeaderMap};
 use hybridrelay_bindings_common::http_head;
 use hybridrelay_bindings_common::once::Once;
 use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::returns::Taken;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBool, PyBytes};
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::boundary::{ask, call, own, payload};
-use crate::lane::Follower;
-use crate::queue::{Started, begin, none};
+use crate::queue::{Started, begin, none, unless_ended};
 
 /// Header fields as Python hands them over.
 pub(crate) type Fields = Vec<(PyBackedBytes, PyBackedBytes)>;
 
 /// A body that is read chunk by chunk. Dropping it breaks off what was not read.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct Body(Follower<core::Body, Option<Bytes>>);
+pub(crate) struct Body(Owned<Arc<BodyReader>>);
 
 impl Body {
     pub(crate) fn new(body: core::Body) -> Self {
-        Self(Follower::new(body))
+        Self(Owned::new(Arc::new(BodyReader::new(body))))
     }
 }
 
@@ -37,11 +37,9 @@ impl Body {
 impl Body {
     /// The next chunk; `None` at the end.
     fn chunk<'py>(&self, py: Python<'py>) -> Started<'py> {
-        let next = async |mut body: OwnedMutexGuard<core::Body>| Ok(body.chunk().await?);
-        self.0.next(py, next, |py, chunk| match chunk {
-            Some(chunk) => Ok(PyBytes::new(py, &chunk).into_any()),
-            None => none(py, ()),
-        })
+        let body = own(py, &self.0)?;
+        let coming = async move { body.next(usize::MAX).await };
+        begin(py, coming, unless_ended(|py, chunk: Taken<Bytes>| Ok(PyBytes::new(py, &chunk.keep()).into_any())))
     }
 }
 

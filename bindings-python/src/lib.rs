@@ -19,7 +19,6 @@ mod connection;
 mod events;
 mod http;
 mod incoming;
-mod lane;
 mod listener;
 mod local;
 mod log;

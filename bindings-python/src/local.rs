@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hybridrelay_bindings_common::core::env::Env;
 use hybridrelay_bindings_common::core::{Error, ErrorKind};
 use hybridrelay_bindings_common::errors::{Failure, Result};
+use hybridrelay_bindings_common::following::{Following, Source};
 use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::turns::Turns;
 use hybridrelay_relay::LocalRelay as Relay;
 use hybridrelay_relay::{
     Attempt, ConnectionId, Discoverable, Distribution, Event, Events, NextRefusal, OpenConnection, Visibility,
 };
 use pyo3::prelude::*;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::boundary::{call, duration, raised, time_out};
-use crate::lane::Follower;
-use crate::queue::{Started, none, object, task};
+use crate::queue::{Started, next, none, object, task};
 
 /// A relayed connection: id, hybrid connection, tracking id, bytes from the sender, bytes from the listener, whether it is held up.
 type Relayed = (u64, String, String, u64, u64, bool);
@@ -178,7 +178,7 @@ impl LocalRelay {
 
     /// Follows what happens from now on.
     fn events(&self, py: Python<'_>) -> PyResult<RelayEvents> {
-        Ok(RelayEvents(Follower::new(self.with(py, Relay::events)?)))
+        Ok(RelayEvents(Owned::new(Following::new(Happenings(Turns::new(self.with(py, Relay::events)?))))))
     }
 
     /// Stops it: connections have `drain` seconds to end.
@@ -196,18 +196,27 @@ impl LocalRelay {
 
 /// Follows what happens at a relay.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct RelayEvents(Follower<Events, (Option<Arc<Event>>, u64)>);
+pub(crate) struct RelayEvents(Owned<Following<Happenings>>);
+
+/// What happens, and how many were missed so far.
+struct Happenings(Turns<Events>);
+
+impl Source for Happenings {
+    type Item = (Option<Arc<Event>>, u64);
+
+    async fn next(&self) -> Result<Self::Item> {
+        let mut events = self.0.turn().await;
+        let event = events.next().await;
+        Ok((event, events.missed()))
+    }
+}
 
 #[pymethods]
 impl RelayEvents {
     /// What happens next: operation, hybrid connection, tracking id, peer, reason, status, when, how many were missed
     /// so far. `None` once the relay has ended.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        let next = async |mut events: OwnedMutexGuard<Events>| {
-            let event = events.next().await;
-            Ok((event, events.missed()))
-        };
-        self.0.next(py, next, |py, (event, missed)| {
+        next(py, &self.0, |py, (event, missed)| {
             let Some(event) = event else { return none(py, ()) };
             let peer = (event.peer.ip().to_string(), event.peer.port());
             let (operation, entity) = (event.operation.as_str(), event.entity.as_ref().map(|key| key.path()));

@@ -1,16 +1,16 @@
 //! Who is online, and what a namespace offers.
 
-use hybridrelay_bindings_common::core::{self, EndpointEvent, Presence, PresenceEvent, PresentListener};
-use hybridrelay_bindings_common::errors::Failure;
+use hybridrelay_bindings_common::core::{self, Presence, PresentListener};
+use hybridrelay_bindings_common::facts::{EndpointFacts, PresenceFacts};
+use hybridrelay_bindings_common::following::Following;
 use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::turns::Turns;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::boundary::{address_out, ask, call, exception, own, time_out};
-use crate::lane::Follower;
 use crate::options;
-use crate::queue::{Started, task};
+use crate::queue::{Started, next, task};
 
 /// A dictionary.
 macro_rules! dict {
@@ -23,11 +23,11 @@ macro_rules! dict {
 
 /// What happens to the listeners of a hybrid connection.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct PresenceEvents(Follower<core::PresenceEvents, (PresenceEvent, Presence)>);
+pub(crate) struct PresenceEvents(Owned<Following<Turns<core::PresenceEvents>>>);
 
 impl PresenceEvents {
     pub(crate) fn new(events: core::PresenceEvents) -> Self {
-        Self(Follower::new(events))
+        Self(Owned::new(Following::new(Turns::new(events))))
     }
 }
 
@@ -35,29 +35,18 @@ impl PresenceEvents {
 impl PresenceEvents {
     /// What happens next, as a dictionary.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        let next = async |mut events: OwnedMutexGuard<core::PresenceEvents>| {
-            let event = events.next().await?;
-            Ok((event, events.current().clone()))
-        };
-        self.0.next(py, next, |py, (event, current)| {
-            let out = match event {
-                PresenceEvent::Present(_) => dict! { py; "kind": "present" },
-                PresenceEvent::Connected { id, at, listener, .. } => {
-                    let listener = listener.map(|listener| listener_out(py, *listener)).transpose()?;
-                    dict! { py; "kind": "connected", "id": id, "at": time_out(at), "listener": listener }
-                }
-                PresenceEvent::Disconnected { id, at, .. } => {
-                    dict! { py; "kind": "disconnected", "id": id, "at": time_out(at) }
-                }
-                PresenceEvent::Interrupted { error, retry_in } => {
-                    let error = exception(py, &Failure::Core(error));
-                    dict! { py; "kind": "interrupted", "error": error, "retry_in": retry_in.as_secs_f64() }
-                }
-                PresenceEvent::Restored => dict! { py; "kind": "restored" },
-                _ => dict! { py; "kind": "unknown" },
+        next(py, &self.0, |py, happened| {
+            let facts = PresenceFacts::from(happened);
+            let event = dict! { py;
+                "kind": facts.kind,
+                "presence": presence_out(py, facts.presence)?,
+                "id": facts.id,
+                "at": time_out(facts.at),
+                "listener": facts.listener.map(|listener| listener_out(py, listener)).transpose()?,
+                "error": facts.error.map(|error| exception(py, &error)),
+                "retry_in": facts.retry_in.map(|wait| wait.as_secs_f64()),
             };
-            out.set_item("presence", presence_out(py, current)?)?;
-            Ok(out.into_any())
+            Ok(event.into_any())
         })
     }
 }
@@ -82,39 +71,29 @@ impl Namespace {
 
     /// Follows them.
     fn watch(&self, py: Python<'_>) -> PyResult<EndpointEvents> {
-        ask(py, &self.0, |namespace| EndpointEvents(Follower::new(namespace.watch())))
+        ask(py, &self.0, |namespace| EndpointEvents(Owned::new(Following::new(Turns::new(namespace.watch())))))
     }
 }
 
 /// What happens to the endpoints of a namespace.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct EndpointEvents(Follower<core::EndpointEvents, EndpointEvent>);
+pub(crate) struct EndpointEvents(Owned<Following<Turns<core::EndpointEvents>>>);
 
 #[pymethods]
 impl EndpointEvents {
     /// What happens next, as a dictionary.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        let next = async |mut events: OwnedMutexGuard<core::EndpointEvents>| Ok(events.next().await?);
-        self.0.next(py, next, |py, event| {
-            let out = match event {
-                EndpointEvent::Present(endpoints) => {
-                    dict! { py; "kind": "present", "endpoints": endpoints_out(py, endpoints)? }
-                }
-                EndpointEvent::Online(endpoint) => {
-                    let path = endpoint.path.to_string();
-                    dict! { py; "kind": "online", "path": path, "endpoints": endpoints_out(py, vec![endpoint])? }
-                }
-                EndpointEvent::Offline { path, at } => {
-                    dict! { py; "kind": "offline", "path": path.to_string(), "at": time_out(at) }
-                }
-                EndpointEvent::Interrupted { error, retry_in } => {
-                    let error = exception(py, &Failure::Core(error));
-                    dict! { py; "kind": "interrupted", "error": error, "retry_in": retry_in.as_secs_f64() }
-                }
-                EndpointEvent::Restored => dict! { py; "kind": "restored" },
-                _ => dict! { py; "kind": "unknown" },
+        next(py, &self.0, |py, happened| {
+            let facts = EndpointFacts::from(happened);
+            let event = dict! { py;
+                "kind": facts.kind,
+                "endpoints": endpoints_out(py, facts.endpoints)?,
+                "path": facts.path,
+                "at": time_out(facts.at),
+                "error": facts.error.map(|error| exception(py, &error)),
+                "retry_in": facts.retry_in.map(|wait| wait.as_secs_f64()),
             };
-            Ok(out.into_any())
+            Ok(event.into_any())
         })
     }
 }

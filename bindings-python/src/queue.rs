@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hybridrelay_bindings_common::Code;
 use hybridrelay_bindings_common::errors::Result;
+use hybridrelay_bindings_common::following::{Following, Source};
 use hybridrelay_bindings_common::once::Once;
 use hybridrelay_bindings_common::operation::{self, OperationId, Waiting};
 use hybridrelay_bindings_common::process::Owned;
@@ -13,7 +14,7 @@ use hybridrelay_bindings_common::queue;
 use pyo3::PyClass;
 use pyo3::prelude::*;
 
-use crate::boundary::{ask, call, exception, raised};
+use crate::boundary::{ask, call, exception, own, raised};
 
 /// What an operation came to, as something that becomes a Python object where the queue is looked at.
 pub(crate) type Value = Box<dyn for<'py> FnOnce(Python<'py>) -> PyResult<Bound<'py, PyAny>> + Send>;
@@ -100,6 +101,27 @@ pub(crate) fn begin_with<'py, T: Send + 'static>(
     }
 }
 
+/// Begins an operation for what comes next of a source.
+pub(crate) fn next<'py, S: Source>(
+    py: Python<'py>,
+    following: &Owned<Following<S>>,
+    convert: impl for<'a> FnOnce(Python<'a>, S::Item) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> Started<'py> {
+    next_with(py, Rest::Attended, following, convert)
+}
+
+/// The same with a choice.
+pub(crate) fn next_with<'py, S: Source>(
+    py: Python<'py>,
+    rest: Rest,
+    following: &Owned<Following<S>>,
+    convert: impl for<'a> FnOnce(Python<'a>, S::Item) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> Started<'py> {
+    let following = own(py, following)?;
+    let coming = async move { Ok(following.next().await) };
+    begin_with(py, rest, coming, |py, came| convert(py, raised(py, came.keep())?))
+}
+
 /// Begins what is never there already: nobody looks at it here.
 pub(crate) fn task<'py, T: Send + 'static>(
     py: Python<'py>,
@@ -145,6 +167,13 @@ impl Begun {
 /// Nothing.
 pub(crate) fn none<'py>(py: Python<'py>, (): ()) -> PyResult<Bound<'py, PyAny>> {
     Ok(py.None().into_bound(py))
+}
+
+/// Nothing at the end, else what comes.
+pub(crate) fn unless_ended<T>(
+    convert: impl for<'a> FnOnce(Python<'a>, T) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
+) -> impl for<'a> FnOnce(Python<'a>, Option<T>) -> PyResult<Bound<'a, PyAny>> + Send + 'static {
+    |py, came| came.map_or_else(|| none(py, ()), |came| convert(py, came))
 }
 
 /// An object of one of our classes.
