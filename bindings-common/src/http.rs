@@ -1,15 +1,18 @@
 //! Relayed HTTP in pieces: bodies that come, bodies that are written, and answers that come later.
 
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::stream;
 use hybridrelay::{Body, Error, ErrorKind, ResponseWriter, Sender};
-use tokio::sync::mpsc;
+use tokio::sync::{MutexGuard, mpsc};
 
 use crate::background::Background;
 use crate::errors::{Failure, Result};
 use crate::lock;
+use crate::operation::Waiting;
 use crate::returns::{Returns, Taken};
 use crate::turns::Turns;
 
@@ -76,61 +79,42 @@ impl BodyReader {
 /// A body that a host writes piece by piece: that of a response, or of a request. Dropping it before it was finished breaks it off,
 /// which the other side sees.
 pub struct BodyWriter {
-    sink: Turns<Option<Sink>>,
-    finishing: Mutex<Option<Background<()>>>,
+    sink: Turns<Sink>,
 }
 
 enum Sink {
     Response(Box<ResponseWriter>),
-    /// `None` is the end; a channel that ends without it is a body that broke off.
-    Upload(mpsc::Sender<Option<Bytes>>),
+    Upload(Upload),
+    /// Whoever began to finish it has given up, and it goes on.
+    Finishing(Background<()>),
+    Finished(Result<()>),
+    BrokenOff,
 }
 
 impl BodyWriter {
     /// Of a response that was begun.
     pub fn of_response(writer: ResponseWriter) -> Self {
-        Self { sink: Turns::new(Some(Sink::Response(Box::new(writer)))), finishing: Mutex::default() }
+        Self { sink: Turns::new(Sink::Response(Box::new(writer))) }
     }
 
     /// Of a request that is about to be sent with this body. At most two pieces wait for the network.
     pub fn of_request() -> (Body, Self) {
-        let (sender, mut pieces) = mpsc::channel::<Option<Bytes>>(1);
-        let mut ended = false;
-        let chunks = stream::poll_fn(move |cx| {
-            if ended {
-                return std::task::Poll::Ready(None);
-            }
-            pieces.poll_recv(cx).map(|piece| {
-                ended = !matches!(piece, Some(Some(_)));
-                match piece {
-                    Some(piece) => piece.map(Ok),
-                    None => {
-                        Some(Err(Error::new(ErrorKind::ConnectionLost, "the program broke the request's body off")))
-                    }
-                }
-            })
-        });
-        let writer = Self { sink: Turns::new(Some(Sink::Upload(sender))), finishing: Mutex::default() };
-        (Body::from_stream(chunks), writer)
+        let (body, upload) = Upload::new();
+        (body, Self { sink: Turns::new(Sink::Upload(upload)) })
     }
 
     /// Writes a piece; a slow reader slows this down. Cancel-safe: a cancelled call has taken over the whole piece or none of it.
     ///
     /// # Errors
     ///
-    /// `CONNECTION_LOST` if nobody takes the body any more, `CLOSED` behind [`finish`](Self::finish) and [`end`](Self::end).
+    /// `CONNECTION_LOST` if nobody takes the body any more, `CLOSED` behind [`finish`](Self::finish), [`break_off`](Self::break_off) and
+    /// [`end`](Self::end).
     pub async fn write(&self, piece: Bytes) -> Result<()> {
-        if piece.is_empty() {
-            return Ok(());
-        }
         let writing = async {
             match &mut *self.sink.turn().await {
-                Some(Sink::Response(writer)) => Ok(writer.write(piece).await?),
-                Some(Sink::Upload(pieces)) => {
-                    pieces.reserve().await.map_err(|_| nobody_takes_it())?.send(Some(piece));
-                    Ok(())
-                }
-                None => Err(finished()),
+                Sink::Response(writer) => Ok(writer.write(piece).await?),
+                Sink::Upload(upload) => upload.write(piece).await,
+                Sink::Finishing(_) | Sink::Finished(_) | Sink::BrokenOff => Err(over()),
             }
         };
         self.sink.run(writing).await
@@ -144,10 +128,9 @@ impl BodyWriter {
     pub async fn flush(&self) -> Result<()> {
         let flushing = async {
             match &mut *self.sink.turn().await {
-                Some(Sink::Response(writer)) => Ok(writer.flush().await?),
-                // There is room again when the piece before was taken.
-                Some(Sink::Upload(pieces)) => pieces.reserve().await.map(drop).map_err(|_| nobody_takes_it()),
-                None => Err(finished()),
+                Sink::Response(writer) => Ok(writer.flush().await?),
+                Sink::Upload(upload) => upload.flush().await,
+                Sink::Finishing(_) | Sink::Finished(_) | Sink::BrokenOff => Err(over()),
             }
         };
         self.sink.run(flushing).await
@@ -161,20 +144,38 @@ impl BodyWriter {
     pub async fn finish(&self) -> Result<()> {
         let finishing = async {
             let mut sink = self.sink.turn().await;
-            let finishing = self.begin_to_finish(&mut sink)?;
-            drop(sink);
-            finishing.outcome().await
+            match std::mem::replace(&mut *sink, Sink::BrokenOff) {
+                Sink::Response(writer) => Finishing::of(sink, async { Ok(writer.finish().await?) }).outcome().await,
+                Sink::Upload(upload) => Finishing::of(sink, upload.finish()).outcome().await,
+                Sink::Finishing(begun) => {
+                    *sink = Sink::Finishing(begun.clone());
+                    drop(sink);
+                    begun.outcome().await
+                }
+                Sink::Finished(outcome) => {
+                    *sink = Sink::Finished(outcome.clone());
+                    outcome
+                }
+                Sink::BrokenOff => Err(over()),
+            }
         };
         self.sink.run(finishing).await
     }
 
-    fn begin_to_finish(&self, sink: &mut Option<Sink>) -> Result<Background<()>> {
-        let mut finishing = lock(&self.finishing);
-        match (sink.take(), &*finishing) {
-            (Some(sink), _) => Ok(finishing.insert(Background::start(sink.finish())?).clone()),
-            (None, Some(begun)) => Ok(begun.clone()),
-            (None, None) => Err(finished()),
-        }
+    /// Breaks the body off, behind a call that writes at this moment. One that was finished, or is being finished, stays so. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// `CLOSED` behind [`end`](Self::end).
+    pub async fn break_off(&self) -> Result<()> {
+        let breaking = async {
+            let mut sink = self.sink.turn().await;
+            if matches!(*sink, Sink::Response(_) | Sink::Upload(_)) {
+                *sink = Sink::BrokenOff;
+            }
+            Ok(())
+        };
+        self.sink.run(breaking).await
     }
 
     /// Whoever waits fails from now on. The body breaks off when this is dropped.
@@ -183,12 +184,96 @@ impl BodyWriter {
     }
 }
 
-impl Sink {
-    async fn finish(self) -> Result<()> {
-        match self {
-            Self::Response(writer) => Ok(writer.finish().await?),
-            Self::Upload(pieces) => pieces.send(None).await.map_err(|_| nobody_takes_it()),
+/// The end of a body, on its way. Dropped before that has left it goes on in the background.
+struct Finishing<'a> {
+    sink: MutexGuard<'a, Sink>,
+    /// Until it has ended.
+    rest: Option<Waiting<()>>,
+}
+
+impl<'a> Finishing<'a> {
+    fn of(sink: MutexGuard<'a, Sink>, rest: impl Future<Output = Result<()>> + Send + 'static) -> Self {
+        Self { sink, rest: Some(Box::pin(rest)) }
+    }
+
+    async fn outcome(mut self) -> Result<()> {
+        let Some(rest) = &mut self.rest else { return Ok(()) };
+        let outcome = rest.await;
+        self.rest = None;
+        *self.sink = Sink::Finished(outcome.clone());
+        outcome
+    }
+}
+
+impl Drop for Finishing<'_> {
+    fn drop(&mut self) {
+        if let Some(begun) = self.rest.take().map(Background::start) {
+            // Without a runtime there is nobody whom it could be told to.
+            *self.sink = begun.map_or(Sink::BrokenOff, Sink::Finishing);
         }
+    }
+}
+
+/// The body of a request, written at the pace at which it is taken. Dropped before its end it breaks off.
+pub struct Upload {
+    /// `None` behind the end.
+    pieces: Mutex<Option<mpsc::Sender<Bytes>>>,
+    finished: Arc<AtomicBool>,
+}
+
+impl Upload {
+    /// For a request that is about to be sent with this body. At most two pieces wait for the network.
+    pub fn new() -> (Body, Self) {
+        let (sender, mut pieces) = mpsc::channel(1);
+        let finished = Arc::new(AtomicBool::new(false));
+        let ended = finished.clone();
+        let chunks = stream::poll_fn(move |cx| {
+            pieces.poll_recv(cx).map(|piece| match piece {
+                Some(piece) => Some(Ok(piece)),
+                None if ended.swap(true, Ordering::AcqRel) => None,
+                None => Some(Err(Error::new(ErrorKind::ConnectionLost, "the program broke the request's body off"))),
+            })
+        });
+        (Body::from_stream(chunks), Self { pieces: Mutex::new(Some(sender)), finished })
+    }
+
+    /// Writes a piece, when the one before was taken. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// `CONNECTION_LOST` if nobody takes the body any more, `CLOSED` behind the end.
+    pub async fn write(&self, piece: Bytes) -> Result<()> {
+        let pieces = self.pieces()?;
+        if !piece.is_empty() {
+            pieces.reserve().await.map_err(|_| nobody_takes_it())?.send(piece);
+        }
+        Ok(())
+    }
+
+    /// Waits until all but the last piece was taken. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub async fn flush(&self) -> Result<()> {
+        // There is room again when the piece before was taken.
+        self.pieces()?.reserve().await.map(drop).map_err(|_| nobody_takes_it())
+    }
+
+    /// Ends the body now, behind what was written: in good order if it is `finished`, else broken off.
+    pub fn end(&self, finished: bool) {
+        self.finished.fetch_or(finished, Ordering::AcqRel);
+        drop(lock(&self.pieces).take());
+    }
+
+    async fn finish(self) -> Result<()> {
+        self.flush().await?;
+        self.end(true);
+        Ok(())
+    }
+
+    fn pieces(&self) -> Result<mpsc::Sender<Bytes>> {
+        lock(&self.pieces).clone().ok_or_else(over)
     }
 }
 
@@ -244,11 +329,59 @@ impl Reply {
     }
 }
 
-fn finished() -> Failure {
-    Failure::Core(Error::new(ErrorKind::Closed, "the body was finished"))
+fn over() -> Failure {
+    Failure::Core(Error::new(ErrorKind::Closed, "the body is complete, or was broken off"))
 }
 
 fn nobody_takes_it() -> Failure {
     let error = Error::new(ErrorKind::ConnectionLost, "nobody takes the request's body any more");
     Failure::Core(error.with_hint("the request has ended: its response or its error tells why"))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_end_that_was_given_up_goes_on_and_comes_to_the_same_for_everybody() {
+        let (mut body, writer) = BodyWriter::of_request();
+        writer.write(Bytes::from_static(b"piece")).await.expect("room for one");
+        assert!(writer.finish().now_or_never().is_none(), "it waits for room");
+        assert_eq!(body.chunk().await.expect("no failure").expect("no end"), "piece");
+        assert_eq!(body.chunk().await.expect("no failure"), None);
+        for _ in 0..2 {
+            writer.finish().await.expect("good order");
+        }
+        writer.break_off().await.expect("nothing to break off");
+        let failure = writer.write(Bytes::new()).await.expect_err("it is over");
+        assert_eq!(failure.core().map(Error::kind), Some(ErrorKind::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_has_no_end_in_good_order() {
+        let (mut body, writer) = BodyWriter::of_request();
+        writer.break_off().await.expect("nobody has ended it");
+        let (mut other, upload) = Upload::new();
+        upload.end(false);
+        for body in [&mut body, &mut other] {
+            let error = body.chunk().await.expect_err("it broke off");
+            assert_eq!(error.kind(), ErrorKind::ConnectionLost);
+        }
+        for failure in [writer.finish().await, upload.write(Bytes::new()).await] {
+            let failure = failure.expect_err("it is over");
+            assert_eq!(failure.core().map(Error::kind), Some(ErrorKind::Closed));
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_writes_learns_that_nobody_takes_it() {
+        let (body, writer) = BodyWriter::of_request();
+        drop(body);
+        for failure in [writer.write(Bytes::from_static(b"piece")).await, writer.flush().await, writer.finish().await] {
+            let failure = failure.expect_err("nobody takes it");
+            assert_eq!(failure.core().map(Error::kind), Some(ErrorKind::ConnectionLost));
+        }
+    }
 }

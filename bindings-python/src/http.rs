@@ -1,24 +1,21 @@
 //! Bodies, and what answers a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use futures_util::stream;
-use hybridrelay_bindings_common::core::{self, Error, ErrorKind};
-use hybridrelay_bindings_common::errors::{Failure, Result};
-use hybridrelay_bindings_common::http::{BodyReader, HeaderMap};
+use hybridrelay_bindings_common::core;
+use hybridrelay_bindings_common::errors::Result;
+use hybridrelay_bindings_common::http::{self, BodyReader, HeaderMap, Upload};
 use hybridrelay_bindings_common::http_head;
 use hybridrelay_bindings_common::once::Once;
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::returns::Taken;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBool, PyBytes};
-use tokio::sync::{Mutex, mpsc};
+use pyo3::types::PyBytes;
 
 use crate::boundary::{ask, call, own, payload};
-use crate::queue::{Started, begin, none, unless_ended};
+use crate::queue::{Started, begin, none, truth, unless_ended};
 
 /// Header fields as Python hands them over.
 pub(crate) type Fields = Vec<(PyBackedBytes, PyBackedBytes)>;
@@ -83,8 +80,8 @@ impl Responder {
     fn start(&self, py: Python<'_>, status: u16, reason: Option<String>, headers: Fields) -> PyResult<ResponseWriter> {
         call(py, || {
             let head = http_head::response(status, reason, header_map(&headers)?)?;
-            let writer = self.responder.take()?.start(head)?;
-            Ok(ResponseWriter(Owned::new(Arc::new(Mutex::new(Some(writer))))))
+            let writer = http::BodyWriter::of_response(self.responder.take()?.start(head)?);
+            Ok(ResponseWriter(Owned::new(Arc::new(writer))))
         })
     }
 
@@ -95,7 +92,7 @@ impl Responder {
             cancellation.cancelled().await;
             Ok(cancellation.is_cancelled())
         };
-        begin(py, cancelled, |py, gone| Ok(PyBool::new(py, gone).to_owned().into_any()))
+        begin(py, cancelled, truth)
     }
 
     /// Whether the sender has gone.
@@ -119,7 +116,7 @@ pub(crate) fn enqueue<'py>(
 
 /// Writes the body of a response. Dropped before its end it breaks the response off.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct ResponseWriter(Owned<Arc<Mutex<Option<core::ResponseWriter>>>>);
+pub(crate) struct ResponseWriter(Owned<Arc<http::BodyWriter>>);
 
 #[pymethods]
 impl ResponseWriter {
@@ -127,13 +124,8 @@ impl ResponseWriter {
     fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>, flush: bool) -> Started<'py> {
         let (writer, data) = (own(py, &self.0)?, payload(data)?);
         let writing = async move {
-            let mut writer = writer.lock().await;
-            let writer = writer.as_mut().ok_or_else(finished)?;
             writer.write(data).await?;
-            if flush {
-                writer.flush().await?;
-            }
-            Ok(())
+            if flush { writer.flush().await } else { Ok(()) }
         };
         begin(py, writing, none)
     }
@@ -141,30 +133,21 @@ impl ResponseWriter {
     /// Ends the response.
     fn finish<'py>(&self, py: Python<'py>) -> Started<'py> {
         let writer = own(py, &self.0)?;
-        let finishing = async move {
-            let writer = writer.lock().await.take().ok_or_else(finished)?;
-            Ok(writer.finish().await?)
-        };
-        begin(py, finishing, none)
+        begin(py, async move { writer.finish().await }, none)
     }
 
     /// Breaks the response off.
     fn abort<'py>(&self, py: Python<'py>) -> Started<'py> {
         let writer = own(py, &self.0)?;
-        let aborting = async move {
-            drop(writer.lock().await.take());
-            Ok(())
-        };
-        begin(py, aborting, none)
+        begin(py, async move { writer.break_off().await }, none)
     }
 }
 
 /// A body that the program makes piece by piece. Dropped before its end it breaks off.
 #[pyclass(frozen, module = "hybridrelay._native")]
 pub(crate) struct BodyWriter {
-    sender: Owned<std::sync::Mutex<Option<mpsc::Sender<Bytes>>>>,
+    upload: Owned<Arc<Upload>>,
     body: Once<core::Body>,
-    finished: Arc<AtomicBool>,
 }
 
 impl BodyWriter {
@@ -178,49 +161,20 @@ impl BodyWriter {
 impl BodyWriter {
     #[new]
     fn new() -> Self {
-        let (sender, receiver) = mpsc::channel(1);
-        let finished = Arc::new(AtomicBool::new(false));
-        let chunks = stream::unfold((receiver, finished.clone()), |(mut receiver, finished)| async move {
-            let chunk: Option<Bytes> = receiver.recv().await;
-            match chunk {
-                Some(chunk) => Some((Ok(chunk), (receiver, finished))),
-                None if finished.swap(true, Ordering::AcqRel) => None,
-                None => {
-                    let broken = Error::new(ErrorKind::ConnectionLost, "the program broke the body off");
-                    Some((Err(broken), (receiver, finished)))
-                }
-            }
-        });
-        let body = Once::new(core::Body::from_stream(chunks));
-        Self { sender: Owned::new(std::sync::Mutex::new(Some(sender))), body, finished }
+        let (body, upload) = Upload::new();
+        Self { upload: Owned::new(Arc::new(upload)), body: Once::new(body) }
     }
 
     /// Writes a piece, when the one before was taken. `False`: nobody wants more.
     fn write<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Started<'py> {
-        let data = payload(data)?;
-        let sender = ask(py, &self.sender, |sender| lock(sender).clone())?;
-        let writing = async move {
-            Ok(match sender {
-                Some(sender) => sender.send(data).await.is_ok(),
-                None => false,
-            })
-        };
-        begin(py, writing, |py, wanted| Ok(PyBool::new(py, wanted).to_owned().into_any()))
+        let (upload, data) = (own(py, &self.upload)?, payload(data)?);
+        begin(py, async move { Ok(upload.write(data).await.is_ok()) }, truth)
     }
 
     /// Ends the body, in good order or broken off.
     fn end(&self, py: Python<'_>, finished: bool) -> PyResult<()> {
-        self.finished.fetch_or(finished, Ordering::AcqRel);
-        ask(py, &self.sender, |sender| drop(lock(sender).take()))
+        ask(py, &self.upload, |upload| upload.end(finished))
     }
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn finished() -> Failure {
-    Failure::Core(Error::new(ErrorKind::Closed, "the response is complete, or was broken off"))
 }
 
 /// Puts header fields together.

@@ -13,6 +13,7 @@ use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::queue;
 use pyo3::PyClass;
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use crate::boundary::{ask, call, exception, own, raised};
 
@@ -167,6 +168,11 @@ impl Begun {
 /// Nothing.
 pub(crate) fn none<'py>(py: Python<'py>, (): ()) -> PyResult<Bound<'py, PyAny>> {
     Ok(py.None().into_bound(py))
+}
+
+/// Yes or no.
+pub(crate) fn truth(py: Python<'_>, is_so: bool) -> PyResult<Bound<'_, PyAny>> {
+    Ok(PyBool::new(py, is_so).to_owned().into_any())
 }
 
 /// Nothing at the end, else what comes.
