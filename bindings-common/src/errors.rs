@@ -134,6 +134,12 @@ impl Failure {
         }
     }
 
+    /// What lies behind it, the nearest first.
+    pub fn causes(&self) -> Vec<String> {
+        let first = std::error::Error::source(self);
+        std::iter::successors(first, |cause| cause.source()).map(ToString::to_string).collect()
+    }
+
     /// Whether the same call may succeed later without a change.
     pub fn is_retryable(&self) -> bool {
         match self {

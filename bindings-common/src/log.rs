@@ -56,6 +56,19 @@ pub enum LogLevel {
     Trace = 5,
 }
 
+impl LogLevel {
+    /// The level with this number.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_ARGUMENT` if there is none.
+    pub fn numbered(number: u32) -> Result<Self> {
+        let levels = [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+        let level = levels.into_iter().find(|level| *level as u32 == number);
+        level.ok_or_else(|| Failure::invalid(format!("{number} is no level")))
+    }
+}
+
 impl From<&Level> for LogLevel {
     fn from(level: &Level) -> Self {
         match *level {
@@ -254,7 +267,9 @@ mod tests {
     #[test]
     fn records_up_to_the_level_are_handed_out_and_the_oldest_are_dropped() {
         assert_eq!(next(Some(Duration::ZERO)).expect_err("nothing").code(), Code::WOULD_BLOCK);
-        collect(LogLevel::Info).expect("nobody else collects");
+        let none = LogLevel::numbered(6).expect_err("no level");
+        assert_eq!(none.code(), Code::of(ErrorKind::InvalidArgument));
+        collect(LogLevel::numbered(3).expect("a level")).expect("nobody else collects");
         tracing::info!(target: "hybridrelay::probe", relay = "there", "online");
         tracing::debug!(target: "hybridrelay::probe", "a step");
         tracing::info!(target: "tokio::probe", "of another library");

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use hybridrelay::token::Token;
+use hybridrelay::env::Env;
+use hybridrelay::token::{SasToken, Token};
 use hybridrelay::{Error, ErrorKind, TokenProvider};
 use tokio::sync::oneshot;
 
+use crate::errors::{Failure, Result};
 use crate::lock;
+use crate::queue::Queue;
 
 /// Somebody waits for a token. Dropped without an answer that fails.
 pub struct TokenRequest {
@@ -26,6 +29,47 @@ pub fn asking(ask: impl Fn(TokenRequest) + Send + Sync + 'static) -> TokenProvid
             answered.await.unwrap_or_else(|_| Err(nobody()))
         }
     })
+}
+
+/// A provider that puts each request into a queue with `tag`, as the value that the host makes of it, and behind the last one that of
+/// `None`: nobody can ask any more.
+pub fn asking_in<V: Send + 'static>(
+    queue: Queue<V>,
+    tag: u64,
+    value: impl Fn(Option<TokenRequest>) -> V + Send + Sync + 'static,
+) -> TokenProvider {
+    let asked = Asked { queue, tag, value };
+    asking(move |request| asked.post(Some(request)))
+}
+
+/// Where requests go.
+struct Asked<V, F: Fn(Option<TokenRequest>) -> V> {
+    queue: Queue<V>,
+    tag: u64,
+    value: F,
+}
+
+impl<V, F: Fn(Option<TokenRequest>) -> V> Asked<V, F> {
+    fn post(&self, request: Option<TokenRequest>) {
+        self.queue.post(self.tag, (self.value)(request));
+    }
+}
+
+impl<V, F: Fn(Option<TokenRequest>) -> V> Drop for Asked<V, F> {
+    fn drop(&mut self) {
+        self.post(None);
+    }
+}
+
+/// Signs a token for an audience with the key of a rule, valid for so long from now.
+///
+/// # Errors
+///
+/// `INVALID_ARGUMENT` for a time behind all that a clock can tell.
+pub fn create(audience: &str, key_name: &str, key: &str, validity: Duration) -> Result<String> {
+    let expires_at = Env::system().wall_clock().checked_add(validity);
+    let expires_at = expires_at.ok_or_else(|| Failure::invalid(format!("no token is valid for {validity:?}")))?;
+    Ok(SasToken::create(audience, key_name, key, expires_at).to_text())
 }
 
 impl TokenRequest {

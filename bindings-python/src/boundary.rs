@@ -1,6 +1,5 @@
 //! What crosses: failures and payloads.
 
-use std::error::Error as _;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,12 +44,6 @@ pub(crate) fn ask<T, R>(py: Python<'_>, object: &Owned<T>, ask: impl FnOnce(&T) 
 pub(crate) fn exception(py: Python<'_>, failure: &Failure) -> PyErr {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let error = failure.core();
-    let mut causes = Vec::new();
-    let mut source = failure.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
     let details = (
         failure.code().0,
         failure.to_string(),
@@ -61,7 +54,7 @@ pub(crate) fn exception(py: Python<'_>, failure: &Failure) -> PyErr {
         error.and_then(|error| error.hint()),
         error.and_then(|error| error.close_code()),
         error.and_then(|error| error.retry_after()).map(|wait| wait.as_secs_f64()),
-        causes,
+        failure.causes(),
     );
     let made = MAKE.import(py, "hybridrelay._errors", "from_native").and_then(|make| make.call1(details));
     match made {

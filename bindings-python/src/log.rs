@@ -3,7 +3,6 @@
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use hybridrelay_bindings_common::Failure;
 use hybridrelay_bindings_common::log::{self, LogLevel};
 use pyo3::prelude::*;
 
@@ -14,9 +13,8 @@ type Record = (u8, &'static str, String, Option<f64>);
 
 /// Begins to collect records up to a level, 0 (none) to 5 (trace).
 #[pyfunction]
-pub(crate) fn log_collect(py: Python<'_>, level: usize) -> PyResult<()> {
-    let levels = [LogLevel::Off, LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
-    call(py, || log::collect(*levels.get(level).ok_or_else(|| Failure::invalid(format!("{level} is no level")))?))
+pub(crate) fn log_collect(py: Python<'_>, level: u32) -> PyResult<()> {
+    call(py, || log::collect(LogLevel::numbered(level)?))
 }
 
 /// The descriptor that is readable while records wait.

@@ -3,15 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use hybridrelay_bindings_common::core;
-use hybridrelay_bindings_common::core::env::Env;
-use hybridrelay_bindings_common::core::token::SasToken;
 use hybridrelay_bindings_common::process::Owned;
-use hybridrelay_bindings_common::queue;
 use hybridrelay_bindings_common::token;
 use pyo3::prelude::*;
 
 use crate::boundary::{call, duration, own};
-use crate::queue::{Queue, Value, none, object};
+use crate::queue::{Queue, Value, object, unless_ended};
 
 /// Makes tokens.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -50,28 +47,17 @@ impl TokenProvider {
     /// From the program: each request for one arrives in the queue with `tag`, and `None` when nobody can ask any more.
     #[staticmethod]
     fn asking(py: Python<'_>, queue: &Queue, tag: u64) -> PyResult<Self> {
-        let asking = Asking { queue: call(py, || queue.get().cloned())?, tag };
-        Ok(Self::new(token::asking(move |request| {
-            let Asking { queue, tag } = &asking;
-            queue.post(*tag, Box::new(move |py| object(py, TokenRequest(request))));
-        })))
+        let queue = call(py, || queue.get().cloned())?;
+        let value = |request: Option<token::TokenRequest>| -> Value {
+            let convert = unless_ended(|py, request| object(py, TokenRequest(request)));
+            Box::new(move |py| convert(py, request))
+        };
+        Ok(Self::new(token::asking_in(queue, tag, value)))
     }
 
     /// Replaces a ready-made token.
     fn set_token(&self, py: Python<'_>, token: &str) -> PyResult<()> {
         call(py, || Ok(self.0.get()?.set_token(token)?))
-    }
-}
-
-/// Where requests go.
-struct Asking {
-    queue: queue::Queue<Value>,
-    tag: u64,
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.queue.post(self.tag, Box::new(|py| none(py, ())));
     }
 }
 
@@ -84,10 +70,7 @@ pub(crate) fn create_token(
     key: &str,
     validity: f64,
 ) -> PyResult<String> {
-    call(py, || {
-        let expires_at = Env::system().wall_clock() + duration("validity", validity)?;
-        Ok(SasToken::create(audience, key_name, key, expires_at).to_text())
-    })
+    call(py, || token::create(audience, key_name, key, duration("validity", validity)?))
 }
 
 /// Somebody waits for a token. Dropped without an answer that fails.

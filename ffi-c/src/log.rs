@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_char};
 
-use hybridrelay_bindings_common::Failure;
 use hybridrelay_bindings_common::log::{self, LogLevel};
 
 use crate::boundary::{Out, limit, run};
@@ -40,14 +39,7 @@ pub struct hr_log_record {
 /// thread of yours: 4096 wait at most, older ones are dropped.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn hr_log_collect(level: hr_log_level, error: *mut *mut hr_error) -> hr_code {
-    unsafe {
-        run(error, || {
-            let levels =
-                [LogLevel::Off, LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
-            let level = levels.get(level as usize).ok_or_else(|| Failure::invalid(format!("{level} is no level")))?;
-            log::collect(*level)
-        })
-    }
+    unsafe { run(error, || log::collect(LogLevel::numbered(level)?)) }
 }
 
 /// Takes the next record. HR_WOULD_BLOCK if none comes in that time, and at once before hr_log_collect. Only a record ends a wait without a

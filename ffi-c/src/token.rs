@@ -3,8 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use hybridrelay_bindings_common::core::env::Env;
-use hybridrelay_bindings_common::core::token::SasToken;
+use hybridrelay_bindings_common::token;
 
 use crate::boundary::{copy_out, required, run};
 use crate::error::{hr_code, hr_error};
@@ -30,8 +29,8 @@ pub unsafe extern "C" fn hr_token_create(
             let audience = required("audience", audience, audience_len)?;
             let key_name = required("key_name", key_name, key_name_len)?;
             let key = required("key", key, key_len)?;
-            let expires_at = Env::system().wall_clock() + Duration::from_secs(valid_seconds.into());
-            copy_out(&SasToken::create(audience, key_name, key, expires_at).to_text(), buffer, capacity, len)
+            let token = token::create(audience, key_name, key, Duration::from_secs(valid_seconds.into()))?;
+            copy_out(&token, buffer, capacity, len)
         })
     }
 }
