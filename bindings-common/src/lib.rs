@@ -10,6 +10,7 @@
 //! - [`stream`]: the same for hosts whose calls wait.
 //! - [`http`]: bodies of relayed requests in pieces, and answers that come later.
 //! - [`http_head`]: their heads, from what a host hands over.
+//! - [`options`]: options by name.
 //! - [`token`]: tokens that the program makes when they are asked for.
 //! - [`forwarding`]: a forwarder in the background, and what fails in it.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
@@ -35,6 +36,7 @@ pub mod http_head;
 pub mod log;
 pub mod once;
 pub mod operation;
+pub mod options;
 pub mod process;
 pub mod pump;
 pub mod queue;

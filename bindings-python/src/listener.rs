@@ -4,6 +4,7 @@ use hybridrelay_bindings_common::core::{self, Incoming, Status};
 use hybridrelay_bindings_common::errors::Failure;
 use hybridrelay_bindings_common::facts::StatusFacts;
 use hybridrelay_bindings_common::following::Following;
+use hybridrelay_bindings_common::options;
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::turns::Turns;
 use pyo3::prelude::*;
@@ -12,8 +13,8 @@ use pyo3::types::PyDict;
 use crate::boundary::{ask, exception, own, time_out};
 use crate::events::Events;
 use crate::incoming::{IncomingConnect, IncomingRequest};
-use crate::options;
-use crate::queue::{Rest, Started, begin, next, next_with, none, object, task, unless_ended};
+use crate::options::set;
+use crate::queue::{Rest, Started, begin, next, none, object, task, unless_ended};
 
 /// A listener that is or was online.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -24,7 +25,7 @@ impl Listener {
     /// Gets online.
     #[staticmethod]
     fn open<'py>(py: Python<'py>, target: Option<&str>, options: &Bound<'py, PyDict>) -> Started<'py> {
-        let builder = options::listener(core::Listener::builder(options::target(target)), options)?;
+        let builder = set(core::Listener::builder(options::target(target)), options)?;
         let opening = async move { Ok(builder.open().await?) };
         task(py, opening, |py, listener| object(py, Self(Owned::new(Following::new(listener)))))
     }
@@ -37,7 +38,7 @@ impl Listener {
             // A kind that this version does not know: dropping it refuses the sender, and the program asks again.
             _ => Ok(py.Ellipsis().into_bound(py)),
         });
-        next(py, &self.0, incoming_out)
+        next(py, Rest::Attended, &self.0, incoming_out)
     }
 
     /// Goes offline.
@@ -104,7 +105,7 @@ impl StatusWatcher {
     /// The next status that this watcher has not seen; `None` behind the end.
     fn changed<'py>(&self, py: Python<'py>) -> Started<'py> {
         // It skips what nobody looks at in time.
-        next_with(py, Rest::Task, &self.0, unless_ended(status_out))
+        next(py, Rest::Task, &self.0, unless_ended(status_out))
     }
 }
 

@@ -3,14 +3,15 @@
 use hybridrelay_bindings_common::core::{self, Presence, PresentListener};
 use hybridrelay_bindings_common::facts::{EndpointFacts, PresenceFacts};
 use hybridrelay_bindings_common::following::Following;
+use hybridrelay_bindings_common::options;
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::turns::Turns;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::boundary::{address_out, ask, call, exception, own, time_out};
-use crate::options;
-use crate::queue::{Started, next, task};
+use crate::options::set;
+use crate::queue::{Rest, Started, next, task};
 
 /// A dictionary.
 macro_rules! dict {
@@ -35,7 +36,7 @@ impl PresenceEvents {
 impl PresenceEvents {
     /// What happens next, as a dictionary.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        next(py, &self.0, |py, happened| {
+        next(py, Rest::Attended, &self.0, |py, happened| {
             let facts = PresenceFacts::from(happened);
             let event = dict! { py;
                 "kind": facts.kind,
@@ -59,7 +60,7 @@ pub(crate) struct Namespace(Owned<core::Namespace>);
 impl Namespace {
     #[new]
     fn new(py: Python<'_>, target: Option<&str>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let builder = options::namespace(core::Namespace::builder(options::target(target)), options)?;
+        let builder = set(core::Namespace::builder(options::target(target)), options)?;
         call(py, || Ok(Self(Owned::new(builder.build()?))))
     }
 
@@ -83,7 +84,7 @@ pub(crate) struct EndpointEvents(Owned<Following<Turns<core::EndpointEvents>>>);
 impl EndpointEvents {
     /// What happens next, as a dictionary.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        next(py, &self.0, |py, happened| {
+        next(py, Rest::Attended, &self.0, |py, happened| {
             let facts = EndpointFacts::from(happened);
             let event = dict! { py;
                 "kind": facts.kind,

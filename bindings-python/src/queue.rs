@@ -105,15 +105,6 @@ pub(crate) fn begin_with<'py, T: Send + 'static>(
 /// Begins an operation for what comes next of a source.
 pub(crate) fn next<'py, S: Source>(
     py: Python<'py>,
-    following: &Owned<Following<S>>,
-    convert: impl for<'a> FnOnce(Python<'a>, S::Item) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
-) -> Started<'py> {
-    next_with(py, Rest::Attended, following, convert)
-}
-
-/// The same with a choice.
-pub(crate) fn next_with<'py, S: Source>(
-    py: Python<'py>,
     rest: Rest,
     following: &Owned<Following<S>>,
     convert: impl for<'a> FnOnce(Python<'a>, S::Item) -> PyResult<Bound<'a, PyAny>> + Send + 'static,

@@ -1,5 +1,6 @@
 //! A sender: connections, requests, publishers, and who listens.
 
+use hybridrelay_bindings_common::options;
 use hybridrelay_bindings_common::process::Owned;
 use hybridrelay_bindings_common::{core, http_head};
 use pyo3::prelude::*;
@@ -9,7 +10,7 @@ use crate::boundary::{ask, call, duration, headers_out, own, payload};
 use crate::connection::Connection;
 use crate::events::Publisher;
 use crate::http::{Body, BodyWriter, Fields, header_map};
-use crate::options;
+use crate::options::set;
 use crate::presence::{PresenceEvents, presence_out};
 use crate::queue::{Started, object, task};
 
@@ -21,20 +22,20 @@ pub(crate) struct Sender(Owned<core::Sender>);
 impl Sender {
     #[new]
     fn new(py: Python<'_>, target: Option<&str>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let builder = options::sender(core::Sender::builder(options::target(target)), options)?;
+        let builder = set(core::Sender::builder(options::target(target)), options)?;
         call(py, || Ok(Self(Owned::new(builder.build()?))))
     }
 
     /// Opens a connection.
     fn connect<'py>(&self, py: Python<'py>, options: &Bound<'py, PyDict>) -> Started<'py> {
-        let connect = options::connect(own(py, &self.0)?.connect(), options)?;
+        let connect = set(own(py, &self.0)?.connect(), options)?;
         let opening = async move { Ok(connect.open().await?) };
         task(py, opening, |py, connection| object(py, Connection::new(connection)))
     }
 
     /// Opens a publisher.
     fn publisher<'py>(&self, py: Python<'py>, options: &Bound<'py, PyDict>) -> Started<'py> {
-        let publisher = options::publisher(own(py, &self.0)?.publisher(), options)?;
+        let publisher = set(own(py, &self.0)?.publisher(), options)?;
         let opening = async move { Ok(publisher.open().await?) };
         task(py, opening, |py, publisher| object(py, Publisher::new(publisher)))
     }

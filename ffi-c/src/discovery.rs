@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use hybridrelay_bindings_common::core::{Endpoint, EndpointEvent, EndpointEvents, Namespace};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::options::target;
 use hybridrelay_bindings_common::turns::Turns;
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
 use crate::boundary::{Out, copy_out, run, text, wait};
 use crate::error::{hr_code, hr_error};
-use crate::listener::target;
 use crate::news::{News, last_told};
 use crate::options::{Options, hr_options};
 use crate::presence::milliseconds;

@@ -8,6 +8,7 @@ use hybridrelay_bindings_common::core::{
 };
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
+use hybridrelay_bindings_common::options::target;
 use hybridrelay_bindings_common::returns::{Returns, Taken};
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
@@ -115,12 +116,6 @@ fn prepare(connection_string: Option<&str>, options: hr_options) -> Result<(List
 
 pub(crate) fn insert(object: Object) -> Result<hr_listener> {
     Ok(hr_listener { id: LISTENERS.insert(object)?.0 })
-}
-
-/// Where a listener or sender goes.
-pub(crate) fn target(connection_string: Option<&str>) -> hybridrelay_bindings_common::core::Target {
-    use hybridrelay_bindings_common::core::Target;
-    connection_string.map_or_else(Target::from_environment, Target::from)
 }
 
 /// Waits for a sender, or for a sender's HTTP request: see hr_incoming_kind.

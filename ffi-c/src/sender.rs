@@ -6,11 +6,11 @@ use hybridrelay_bindings_common::core::{Connect, Sender, TokenProvider};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
 use hybridrelay_bindings_common::operation;
+use hybridrelay_bindings_common::options::target;
 
 use crate::boundary::{Out, required, run, text, wait};
 use crate::connection::{self, hr_connection};
 use crate::error::{hr_code, hr_error};
-use crate::listener::target;
 use crate::options::{Options, hr_options, set_token};
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
