@@ -114,6 +114,17 @@ impl Source for Turns<EndpointEvents> {
     }
 }
 
+/// What happens at a relay, and how many were missed so far.
+impl Source for Turns<hybridrelay_relay::Events> {
+    type Item = (Option<Arc<hybridrelay_relay::Event>>, u64);
+
+    async fn next(&self) -> Result<Self::Item> {
+        let mut events = self.turn().await;
+        let event = events.next().await;
+        Ok((event, events.missed()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;

@@ -13,6 +13,7 @@
 //! - [`options`]: options by name.
 //! - [`token`]: tokens that the program makes when they are asked for.
 //! - [`forwarding`]: a forwarder in the background, and what fails in it.
+//! - [`local`]: what tests make of the relay inside of their program.
 //! - [`log`]: what the library logs, in a bounded queue that one thread of the host drains.
 //! - [`returns`]: what comes one after the other, of which nothing is lost on the way to the host, and [`following`]: objects that are
 //!   asked for it.
@@ -33,6 +34,7 @@ pub mod forwarding;
 pub mod handles;
 pub mod http;
 pub mod http_head;
+pub mod local;
 pub mod log;
 pub mod once;
 pub mod operation;
@@ -53,6 +55,8 @@ pub use errors::{Code, Failure};
 
 /// The SDK, so that a binding has one dependency.
 pub use hybridrelay as core;
+/// The relay, for the same reason.
+pub use hybridrelay_relay as relay;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

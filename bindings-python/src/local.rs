@@ -1,17 +1,14 @@
 //! The relay inside of the program, for its tests.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use hybridrelay_bindings_common::core::env::Env;
-use hybridrelay_bindings_common::core::{Error, ErrorKind};
 use hybridrelay_bindings_common::errors::{Failure, Result};
-use hybridrelay_bindings_common::following::{Following, Source};
+use hybridrelay_bindings_common::following::Following;
+use hybridrelay_bindings_common::local::{self, Kind};
+use hybridrelay_bindings_common::once::Once;
 use hybridrelay_bindings_common::process::Owned;
+use hybridrelay_bindings_common::relay::LocalRelay as Relay;
+use hybridrelay_bindings_common::relay::{Attempt, ConnectionId, Events, NextRefusal, OpenConnection};
 use hybridrelay_bindings_common::turns::Turns;
-use hybridrelay_relay::LocalRelay as Relay;
-use hybridrelay_relay::{
-    Attempt, ConnectionId, Discoverable, Distribution, Event, Events, NextRefusal, OpenConnection, Visibility,
-};
 use pyo3::prelude::*;
 
 use crate::boundary::{call, duration, raised, time_out};
@@ -27,7 +24,7 @@ fn facts(open: OpenConnection) -> Relayed {
 
 /// A relay on loopback.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct LocalRelay(Owned<Mutex<Option<Relay>>>);
+pub(crate) struct LocalRelay(Once<Relay>);
 
 impl LocalRelay {
     /// The environment with its clock.
@@ -40,14 +37,7 @@ impl LocalRelay {
     }
 
     fn attempt<T>(&self, py: Python<'_>, look: impl FnOnce(&Relay) -> Result<T>) -> PyResult<T> {
-        call(py, || {
-            let stopped = || Failure::Core(Error::new(ErrorKind::Closed, "the relay was stopped"));
-            look(self.lock()?.as_ref().ok_or_else(stopped)?)
-        })
-    }
-
-    fn lock(&self) -> Result<MutexGuard<'_, Option<Relay>>> {
-        Ok(self.0.get()?.lock().unwrap_or_else(PoisonError::into_inner))
+        call(py, || self.0.look(look)?)
     }
 }
 
@@ -59,7 +49,7 @@ impl LocalRelay {
         let builder = Relay::builder().tls(tls).port(port).anonymous(anonymous);
         let builder = key.into_iter().fold(builder, |builder, key| builder.key(key));
         task(py, async move { Ok(builder.start().await?) }, |py, relay| {
-            object(py, Self(Owned::new(Mutex::new(Some(relay)))))
+            object(py, Self(Once::until(relay, "the relay was stopped")))
         })
     }
 
@@ -100,21 +90,7 @@ impl LocalRelay {
 
     /// Makes a hybrid connection, or makes it anew.
     fn add(&self, py: Python<'_>, entity: &str, events: bool, anonymous: bool, discoverable: bool) -> PyResult<()> {
-        self.attempt(py, |relay| {
-            relay.add(entity.parse()?, |mut entity| {
-                if events {
-                    entity = entity.with_distribution(Distribution::All(Default::default()));
-                }
-                if anonymous {
-                    entity = entity.anonymous();
-                }
-                if discoverable {
-                    entity = entity.discoverable(Discoverable::new(Visibility::Public));
-                }
-                entity
-            });
-            Ok(())
-        })
+        self.attempt(py, |relay| local::add(relay, entity, Kind { events, anonymous, discoverable }))
     }
 
     /// Moves its clocks on.
@@ -178,16 +154,14 @@ impl LocalRelay {
 
     /// Follows what happens from now on.
     fn events(&self, py: Python<'_>) -> PyResult<RelayEvents> {
-        Ok(RelayEvents(Owned::new(Following::new(Happenings(Turns::new(self.with(py, Relay::events)?))))))
+        Ok(RelayEvents(Owned::new(Following::new(Turns::new(self.with(py, Relay::events)?)))))
     }
 
     /// Stops it: connections have `drain` seconds to end.
     fn stop<'py>(&self, py: Python<'py>, drain: f64) -> Started<'py> {
-        let (relay, drain) = call(py, || Ok((self.lock()?.take(), duration("drain", drain)?)))?;
+        let (relay, drain) = call(py, || Ok((self.0.take()?, duration("drain", drain)?)))?;
         let stopping = async move {
-            if let Some(relay) = relay {
-                relay.shutdown(drain).await;
-            }
+            relay.shutdown(drain).await;
             Ok(())
         };
         task(py, stopping, none)
@@ -196,20 +170,7 @@ impl LocalRelay {
 
 /// Follows what happens at a relay.
 #[pyclass(frozen, module = "hybridrelay._native")]
-pub(crate) struct RelayEvents(Owned<Following<Happenings>>);
-
-/// What happens, and how many were missed so far.
-struct Happenings(Turns<Events>);
-
-impl Source for Happenings {
-    type Item = (Option<Arc<Event>>, u64);
-
-    async fn next(&self) -> Result<Self::Item> {
-        let mut events = self.0.turn().await;
-        let event = events.next().await;
-        Ok((event, events.missed()))
-    }
-}
+pub(crate) struct RelayEvents(Owned<Following<Turns<Events>>>);
 
 #[pymethods]
 impl RelayEvents {

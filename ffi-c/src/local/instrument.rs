@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hybridrelay_bindings_common::Failure;
 use hybridrelay_bindings_common::errors::Result;
-use hybridrelay_relay::{Attempt, ConnectionId, Distribution, LocalRelay, NextRefusal, OpenConnection};
-use hybridrelay_relay::{Discoverable, Visibility};
+use hybridrelay_bindings_common::local::{self, Kind};
+use hybridrelay_relay::{Attempt, ConnectionId, LocalRelay, NextRefusal, OpenConnection};
 
 use super::{get, hr_local_relay};
 use crate::boundary::{copy_out, required, run, text};
@@ -72,19 +72,12 @@ pub unsafe extern "C" fn hr_local_relay_add(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            get(relay)?.add(required("entity", entity, entity_len)?.parse()?, |mut entity| {
-                if flags & HR_ENTITY_EVENTS != 0 {
-                    entity = entity.with_distribution(Distribution::All(Default::default()));
-                }
-                if flags & HR_ENTITY_ANONYMOUS != 0 {
-                    entity = entity.anonymous();
-                }
-                if flags & HR_ENTITY_DISCOVERABLE != 0 {
-                    entity = entity.discoverable(Discoverable::new(Visibility::Public));
-                }
-                entity
-            });
-            Ok(())
+            let kind = Kind {
+                events: flags & HR_ENTITY_EVENTS != 0,
+                anonymous: flags & HR_ENTITY_ANONYMOUS != 0,
+                discoverable: flags & HR_ENTITY_DISCOVERABLE != 0,
+            };
+            local::add(&*get(relay)?, required("entity", entity, entity_len)?, kind)
         })
     }
 }
