@@ -44,13 +44,14 @@ pub fn request(method: &str, target: &str, headers: HeaderMap, body: Body) -> Re
 /// # Errors
 ///
 /// `INVALID_ARGUMENT` for a status that is none.
-pub fn response(status: u16, reason: Option<String>, headers: HeaderMap) -> Result<Response<()>> {
+pub fn response(status: u16, reason: Option<&str>, headers: HeaderMap) -> Result<Response<()>> {
+    let usable = StatusCode::from_u16(status).ok().filter(|status| !status.is_informational());
+    let unusable = || Failure::invalid(format!("a sender can be answered with a status from 200 to 999, not {status}"));
     let mut head = Response::new(());
-    *head.status_mut() = StatusCode::from_u16(status)
-        .map_err(|_| Failure::invalid(format!("a response has a status from 200 to 999, not {status}")))?;
+    *head.status_mut() = usable.ok_or_else(unusable)?;
     *head.headers_mut() = headers;
     if let Some(reason) = reason {
-        head.extensions_mut().insert(ReasonPhrase(reason));
+        head.extensions_mut().insert(ReasonPhrase(reason.to_owned()));
     }
     Ok(head)
 }
@@ -60,5 +61,22 @@ pub fn reason(parts: &response::Parts) -> &str {
     match parts.extensions.get::<ReasonPhrase>() {
         Some(ReasonPhrase(reason)) => reason,
         None => parts.status.canonical_reason().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_sender_can_be_answered_with_is_found_before_the_answer_is_begun() {
+        for status in [0, 99, 101, 199, 1000] {
+            let failure = response(status, None, HeaderMap::new()).expect_err("no status of a response");
+            assert!(failure.to_string().contains(&format!("200 to 999, not {status}")), "{failure}");
+        }
+        for status in [200, 404, 999] {
+            let head = response(status, Some("Why"), HeaderMap::new()).expect("a status");
+            assert_eq!((head.status().as_u16(), reason(&head.into_parts().0)), (status, "Why"));
+        }
     }
 }

@@ -61,7 +61,7 @@ impl Responder {
         &self,
         py: Python<'py>,
         status: u16,
-        reason: Option<String>,
+        reason: Option<&str>,
         headers: Fields,
         body: &Bound<'py, PyAny>,
     ) -> Started<'py> {
@@ -77,7 +77,7 @@ impl Responder {
     }
 
     /// Begins a response whose body is written piece by piece.
-    fn start(&self, py: Python<'_>, status: u16, reason: Option<String>, headers: Fields) -> PyResult<ResponseWriter> {
+    fn start(&self, py: Python<'_>, status: u16, reason: Option<&str>, headers: Fields) -> PyResult<ResponseWriter> {
         call(py, || {
             let head = http_head::response(status, reason, header_map(&headers)?)?;
             let writer = http::BodyWriter::of_response(self.responder.take()?.start(head)?);

@@ -245,6 +245,8 @@ async def test_a_response_that_cannot_be_sent_leaves_the_request_unanswered(list
         assert isinstance(incoming, IncomingRequest)
         with pytest.raises(hybridrelay.InvalidArgument, match="bad name"):
             await incoming.respond(200, headers={"bad name": "x"})
+        with pytest.raises(hybridrelay.InvalidArgument, match="200 to 999, not 101"):
+            await incoming.respond(101)
         assert not incoming.is_answered
         await incoming.respond(202)
         assert (await asking).status_code == 202

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hybridrelay_bindings_common::core::{Body, Cancellation, IncomingRequest, ReasonPhrase, Responder};
+use hybridrelay_bindings_common::core::{Body, Cancellation, IncomingRequest, Responder};
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Consumed, Handle, Table};
-use hybridrelay_bindings_common::http::{BodyReader, BodyWriter, HeaderMap, Response, StatusCode};
+use hybridrelay_bindings_common::http::{BodyReader, BodyWriter, HeaderMap};
+use hybridrelay_bindings_common::http_head::response;
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
 use crate::boundary::{Out, bytes, copy_out, required, run, text, wait};
@@ -311,7 +312,7 @@ pub unsafe extern "C" fn hr_responder_send(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let head = response_of(status, text("reason", reason, reason_len)?, headers_of(headers, headers_count)?)?;
+            let head = response(status, text("reason", reason, reason_len)?, headers_of(headers, headers_count)?)?;
             let body = Bytes::copy_from_slice(bytes("body", body, body_len)?);
             wait(take(responder)?.send(head.map(|()| Body::from(body))), timeout_ms)
         })
@@ -336,7 +337,7 @@ pub unsafe extern "C" fn hr_responder_send_submit(
 ) -> hr_code {
     unsafe {
         run(error, || {
-            let head = response_of(status, text("reason", reason, reason_len)?, headers_of(headers, headers_count)?)?;
+            let head = response(status, text("reason", reason, reason_len)?, headers_of(headers, headers_count)?)?;
             let body = Bytes::copy_from_slice(bytes("body", body, body_len)?);
             let queue = queue_of(queue)?;
             let responder = take(responder)?;
@@ -364,7 +365,7 @@ pub unsafe extern "C" fn hr_responder_start(
     unsafe {
         run(error, || {
             let out = Out::new("body", body)?;
-            let head = response_of(status, text("reason", reason, reason_len)?, headers_of(headers, headers_count)?)?;
+            let head = response(status, text("reason", reason, reason_len)?, headers_of(headers, headers_count)?)?;
             out.set(http_body::insert(BodyWriter::of_response(take(responder)?.start(head)?))?);
             Ok(())
         })
@@ -379,17 +380,4 @@ pub unsafe extern "C" fn hr_responder_release(responder: hr_responder, error: *m
 
 fn take(responder: hr_responder) -> Result<Responder> {
     RESPONDERS.take(Handle(responder.id))
-}
-
-/// The head of an answer.
-pub(crate) fn response_of(status: u16, reason: Option<&str>, headers: HeaderMap) -> Result<Response<()>> {
-    let usable = StatusCode::from_u16(status).ok().filter(|status| !status.is_informational());
-    let unusable = || Failure::invalid(format!("a sender can be answered with a status from 200 to 999, not {status}"));
-    let mut response = Response::new(());
-    *response.status_mut() = usable.ok_or_else(unusable)?;
-    *response.headers_mut() = headers;
-    if let Some(reason) = reason {
-        response.extensions_mut().insert(ReasonPhrase(reason.to_owned()));
-    }
-    Ok(response)
 }

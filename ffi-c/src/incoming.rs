@@ -8,13 +8,14 @@ use hybridrelay_bindings_common::core::{Connection, IncomingConnect, IncomingReq
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Consumed, Handle};
 use hybridrelay_bindings_common::http::HeaderMap;
+use hybridrelay_bindings_common::http_head::response;
 use hybridrelay_bindings_common::{Failure, operation};
 
 use crate::boundary::{Out, block_on, copy_out, required, run, text, wait};
 use crate::connection::{self, hr_connection};
 use crate::error::{hr_code, hr_error};
 use crate::http_head::{HeaderOut, at, joined};
-use crate::http_incoming::{field_of, response_of};
+use crate::http_incoming::field_of;
 use crate::queue::{Value, hr_operation, hr_queue, queue_of};
 
 pub(crate) static INCOMING: Consumed<Waiting> = Consumed::new(3, "an incoming sender or request");
@@ -326,7 +327,7 @@ fn rejection(
     status: u16,
     reason: Option<&str>,
 ) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
-    let answer = response_of(status, reason, HeaderMap::new())?;
+    let answer = response(status, reason, HeaderMap::new())?;
     let reason = reason.unwrap_or_default().to_owned();
     let rejected = take_as(incoming, |waiting| match waiting {
         Waiting::Joining(_) => (Some(waiting), Err(being_accepted())),
