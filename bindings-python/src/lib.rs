@@ -39,33 +39,24 @@ mod _native {
     use hybridrelay_bindings_common::operation;
     use pyo3::prelude::*;
 
-    #[pymodule_export]
-    use crate::connection::Connection;
-    #[pymodule_export]
-    use crate::events::{EventOrigin, Events, Publisher};
-    #[pymodule_export]
-    use crate::http::{Body, BodyWriter, Responder, ResponseWriter};
-    #[pymodule_export]
-    use crate::incoming::{IncomingConnect, IncomingRequest};
-    #[pymodule_export]
-    use crate::listener::{Listener, StatusWatcher};
-    #[pymodule_export]
-    use crate::local::{LocalRelay, RelayEvents};
-    #[pymodule_export]
-    use crate::log::{log_collect, log_fileno, log_take};
-    #[pymodule_export]
-    use crate::presence::{EndpointEvents, Namespace, PresenceEvents};
-    #[pymodule_export]
-    use crate::queue::{Begun, Queue};
-    #[pymodule_export]
-    use crate::sender::Sender;
-    #[pymodule_export]
-    use crate::stream::Stream;
     #[cfg(feature = "test-hooks")]
     #[pymodule_export]
     use crate::test_hooks::{fail, hang, panic_in_call, panic_in_task};
     #[pymodule_export]
-    use crate::token::{TokenProvider, TokenRequest, create_token};
+    use crate::{
+        connection::Connection,
+        events::{EventOrigin, Events, Publisher},
+        http::{Body, BodyWriter, Responder, ResponseWriter},
+        incoming::{IncomingConnect, IncomingRequest},
+        listener::{Listener, StatusWatcher},
+        local::{LocalRelay, RelayEvents},
+        log::{log_collect, log_fileno, log_take},
+        presence::{EndpointEvents, Namespace, PresenceEvents},
+        queue::{Begun, Queue},
+        sender::Sender,
+        stream::Stream,
+        token::{TokenProvider, TokenRequest, create_token},
+    };
 
     /// The version of the library.
     #[pymodule_export]
