@@ -182,6 +182,25 @@ async def test_what_has_broken_off_never_ends_well(listener: Listener, cs: str) 
         await response.aclose()
 
 
+async def test_the_end_of_a_response_that_is_cancelled_goes_on(listener: Listener, cs: str) -> None:
+    # More than waits anywhere on the way to a sender that does not read.
+    much = bytes(32 * 2**20)
+    async with Sender(cs) as sender:
+        asking = asyncio.ensure_future(_begun(sender))
+        writer = (await requested(listener)).start_response()
+        await writer.write(b"one ", flush=True)
+        response = await asking
+        await writer.write(much)
+        finishing = asyncio.ensure_future(writer.finish())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not finishing.done()
+        finishing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await finishing
+        assert await response.aread() == b"one " + much
+
+
 def test_an_interrupted_wait_of_a_thread_goes_on(cs: str) -> None:
     class Interrupted(BaseException):
         pass
