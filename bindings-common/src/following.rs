@@ -18,6 +18,9 @@ pub trait Source: Send + Sync + 'static {
     /// What it yields.
     type Item: Send + 'static;
 
+    /// Whether it skips what nobody looks at in time, so that whoever waits for it must not depend on when a host that is busy looks.
+    const SKIPS: bool = false;
+
     /// The next. Cancel-safe.
     fn next(&self) -> impl Future<Output = Result<Self::Item>> + Send;
 }
@@ -86,9 +89,11 @@ impl Source for Events {
     }
 }
 
-/// The newest status, which skips what nobody looks at in time.
+/// The newest status.
 impl Source for Turns<StatusWatcher> {
     type Item = Option<Status>;
+
+    const SKIPS: bool = true;
 
     async fn next(&self) -> Result<Self::Item> {
         Ok(self.turn().await.changed().await)

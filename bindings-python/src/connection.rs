@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::boundary::{ask, call, message, message_out, own};
-use crate::queue::{Queue, Rest, Started, begin, next, none, unless_ended};
+use crate::queue::{Queue, Started, begin, next, none, unless_ended};
 use crate::stream::Stream;
 
 /// A connection.
@@ -25,7 +25,7 @@ impl Connection {
 impl Connection {
     /// The next message; `None` at the peer's end.
     fn receive<'py>(&self, py: Python<'py>) -> Started<'py> {
-        next(py, Rest::Attended, &self.0, unless_ended(|py, message| Ok(message_out(py, &message))))
+        next(py, &self.0, unless_ended(|py, message| Ok(message_out(py, &message))))
     }
 
     /// Sends a message.

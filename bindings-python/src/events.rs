@@ -9,7 +9,7 @@ use hybridrelay_bindings_common::process::Owned;
 use pyo3::prelude::*;
 
 use crate::boundary::{address_out, headers_out, message, message_out, own};
-use crate::queue::{Rest, Started, begin, next, none, task, unless_ended};
+use crate::queue::{Started, begin, next, none, task, unless_ended};
 
 /// What a listener hears.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -30,7 +30,7 @@ impl Events {
             let (origin, payload) = (EventOrigin(origin), message.map(|message| message_out(py, &message)));
             Ok((kind, origin, payload, method.as_ref().map(Method::as_str), count).into_pyobject(py)?.into_any())
         });
-        next(py, Rest::Attended, &self.0, event_out)
+        next(py, &self.0, event_out)
     }
 }
 

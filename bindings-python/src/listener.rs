@@ -14,7 +14,7 @@ use crate::boundary::{ask, exception, own, time_out};
 use crate::events::Events;
 use crate::incoming::{IncomingConnect, IncomingRequest};
 use crate::options::set;
-use crate::queue::{Rest, Started, begin, next, none, object, task, unless_ended};
+use crate::queue::{Started, begin, next, none, object, task, unless_ended};
 
 /// A listener that is or was online.
 #[pyclass(frozen, module = "hybridrelay._native")]
@@ -38,7 +38,7 @@ impl Listener {
             // A kind that this version does not know: dropping it refuses the sender, and the program asks again.
             _ => Ok(py.Ellipsis().into_bound(py)),
         });
-        next(py, Rest::Attended, &self.0, incoming_out)
+        next(py, &self.0, incoming_out)
     }
 
     /// Goes offline.
@@ -104,8 +104,7 @@ pub(crate) struct StatusWatcher(Owned<Following<Turns<core::StatusWatcher>>>);
 impl StatusWatcher {
     /// The next status that this watcher has not seen; `None` behind the end.
     fn changed<'py>(&self, py: Python<'py>) -> Started<'py> {
-        // It skips what nobody looks at in time.
-        next(py, Rest::Task, &self.0, unless_ended(status_out))
+        next(py, &self.0, unless_ended(status_out))
     }
 }
 

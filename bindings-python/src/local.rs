@@ -12,7 +12,7 @@ use hybridrelay_bindings_common::turns::Turns;
 use pyo3::prelude::*;
 
 use crate::boundary::{call, duration, raised, time_out};
-use crate::queue::{Rest, Started, next, none, object, task};
+use crate::queue::{Started, next, none, object, task};
 
 /// A relayed connection: id, hybrid connection, tracking id, bytes from the sender, bytes from the listener, whether it is held up.
 type Relayed = (u64, String, String, u64, u64, bool);
@@ -177,7 +177,7 @@ impl RelayEvents {
     /// What happens next: operation, hybrid connection, tracking id, peer, reason, status, when, how many were missed
     /// so far. `None` once the relay has ended.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        next(py, Rest::Attended, &self.0, |py, (event, missed)| {
+        next(py, &self.0, |py, (event, missed)| {
             let Some(event) = event else { return none(py, ()) };
             let peer = (event.peer.ip().to_string(), event.peer.port());
             let (operation, entity) = (event.operation.as_str(), event.entity.as_ref().map(|key| key.path()));

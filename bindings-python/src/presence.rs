@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 
 use crate::boundary::{address_out, ask, call, exception, own, time_out};
 use crate::options::set;
-use crate::queue::{Rest, Started, next, task};
+use crate::queue::{Started, next, task};
 
 /// A dictionary.
 macro_rules! dict {
@@ -36,7 +36,7 @@ impl PresenceEvents {
 impl PresenceEvents {
     /// What happens next, as a dictionary.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        next(py, Rest::Attended, &self.0, |py, happened| {
+        next(py, &self.0, |py, happened| {
             let facts = PresenceFacts::from(happened);
             let event = dict! { py;
                 "kind": facts.kind,
@@ -84,7 +84,7 @@ pub(crate) struct EndpointEvents(Owned<Following<Turns<core::EndpointEvents>>>);
 impl EndpointEvents {
     /// What happens next, as a dictionary.
     fn next<'py>(&self, py: Python<'py>) -> Started<'py> {
-        next(py, Rest::Attended, &self.0, |py, happened| {
+        next(py, &self.0, |py, happened| {
             let facts = EndpointFacts::from(happened);
             let event = dict! { py;
                 "kind": facts.kind,

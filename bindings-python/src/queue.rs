@@ -73,7 +73,7 @@ impl Queue {
 
 /// Where that goes on which has not ended with the first look.
 #[derive(Clone, Copy)]
-pub(crate) enum Rest {
+enum Rest {
     /// Where the queue is looked at.
     Attended,
     /// In a task of the runtime, for what must not wait until a loop that is busy looks.
@@ -90,7 +90,7 @@ pub(crate) fn begin<'py, T: Send + 'static>(
 }
 
 /// The same with a choice.
-pub(crate) fn begin_with<'py, T: Send + 'static>(
+fn begin_with<'py, T: Send + 'static>(
     py: Python<'py>,
     rest: Rest,
     future: impl Future<Output = Result<T>> + Send + 'static,
@@ -105,12 +105,12 @@ pub(crate) fn begin_with<'py, T: Send + 'static>(
 /// Begins an operation for what comes next of a source.
 pub(crate) fn next<'py, S: Source>(
     py: Python<'py>,
-    rest: Rest,
     following: &Owned<Following<S>>,
     convert: impl for<'a> FnOnce(Python<'a>, S::Item) -> PyResult<Bound<'a, PyAny>> + Send + 'static,
 ) -> Started<'py> {
     let following = own(py, following)?;
     let coming = async move { Ok(following.next().await) };
+    let rest = if S::SKIPS { Rest::Task } else { Rest::Attended };
     begin_with(py, rest, coming, |py, came| convert(py, raised(py, came.keep())?))
 }
 
