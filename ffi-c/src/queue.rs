@@ -211,6 +211,8 @@ pub unsafe extern "C" fn hr_queue_next(
 /// -1 if the handle is none, and on systems without descriptors.
 #[unsafe(no_mangle)]
 pub extern "C" fn hr_queue_fd(queue: hr_queue) -> i32 {
+    // If the queue is released meanwhile, its descriptors are closed here.
+    let _uncancelled = Uncancelled::new();
     #[cfg(unix)]
     if let Ok(queue) = queue_of(queue) {
         use std::os::fd::AsRawFd;
