@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -112,6 +112,7 @@ impl Taps {
             from_listener: AtomicU64::default(),
             limit: AtomicU64::new(limit.unwrap_or(ENDLESS)),
             stalled: AtomicBool::default(),
+            moving: Mutex::default(),
             tasks: Default::default(),
         });
         table.taps.insert(tap.id, tap.clone());
@@ -136,6 +137,8 @@ impl Taps {
     pub(crate) fn stall(&self, id: ConnectionId, stalled: bool) -> bool {
         let Some(tap) = self.find(id) else { return false };
         tap.stalled.store(stalled, Ordering::SeqCst);
+        // Whoever moves bytes at this moment has looked before.
+        drop(tap.moving());
         tap.wake();
         true
     }
@@ -198,6 +201,8 @@ pub(crate) struct Tap {
     /// Both directions together; then it is cut.
     limit: AtomicU64,
     stalled: AtomicBool,
+    /// Held from the look at `stalled` until bytes have moved.
+    moving: Mutex<()>,
     /// Who moves what the sender says, and what the listener does. Of a connection both are one task.
     tasks: [AtomicWaker; 2],
 }
@@ -238,6 +243,10 @@ impl Tap {
         }
     }
 
+    fn moving(&self) -> MutexGuard<'_, ()> {
+        lock(&self.moving)
+    }
+
     fn task(&self, from: Party) -> &AtomicWaker {
         &self.tasks[usize::from(from == Party::Listener)]
     }
@@ -250,10 +259,14 @@ impl Tap {
     pub(crate) async fn move_up(&self, bytes: usize) {
         poll_fn(|cx| {
             self.task(Party::Sender).register(cx.waker());
-            if self.is_stalled() { Poll::Pending } else { Poll::Ready(()) }
+            let _moving = self.moving();
+            if self.is_stalled() {
+                return Poll::Pending;
+            }
+            self.heard(Party::Sender, bytes);
+            Poll::Ready(())
         })
         .await;
-        self.heard(Party::Sender, bytes);
     }
 
     /// Waits until a response may go to the sender; `false` if it is cut.
@@ -377,6 +390,8 @@ impl AsyncRead for TappedSocket {
         if left == 0 {
             return Poll::Ready(Err(this.cut()));
         }
+        let tap = this.tap.clone();
+        let _moving = tap.moving();
         ready!(this.poll_open(cx))?;
         let before = buf.filled().len();
         let read = this.poll_some(left, cx, buf);
@@ -392,6 +407,8 @@ impl AsyncRead for TappedSocket {
 impl AsyncWrite for TappedSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let tap = this.tap.clone();
+        let _moving = tap.moving();
         ready!(this.poll_open(cx))?;
         let written = Pin::new(&mut this.socket).poll_write(cx, buf);
         this.written(written, cx)
@@ -403,6 +420,8 @@ impl AsyncWrite for TappedSocket {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let tap = this.tap.clone();
+        let _moving = tap.moving();
         ready!(this.poll_open(cx))?;
         let written = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
         this.written(written, cx)
@@ -414,12 +433,16 @@ impl AsyncWrite for TappedSocket {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let tap = this.tap.clone();
+        let _moving = tap.moving();
         ready!(this.poll_open(cx))?;
         Pin::new(&mut this.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let tap = this.tap.clone();
+        let _moving = tap.moving();
         ready!(this.poll_open(cx))?;
         Pin::new(&mut this.socket).poll_shutdown(cx)
     }
