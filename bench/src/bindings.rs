@@ -168,8 +168,8 @@ fn goals(results: &Results) -> (String, bool) {
     for language in Language::value_variants() {
         let clients = language.clients();
         for case in CASES {
-            let wanted = language.wanted(case);
             for &other in &clients[1..] {
+                let Some(wanted) = language.wanted(case, other) else { continue };
                 let rate = ratio(results, case, clients[0], other, |numbers| &numbers.rate);
                 let cost = ratio(results, case, clients[0], other, |numbers| &numbers.cost);
                 let (Some(rate), Some(cost)) = (rate, cost) else { continue };

@@ -49,7 +49,10 @@ impl<T: Clone + Send + Sync + 'static> Background<T> {
 
     /// Its end, if it has come.
     pub fn now(&self) -> Option<Result<T>> {
-        self.0.clone().now_or_never()
+        match self.0.peek() {
+            Some(outcome) => Some(outcome.clone()),
+            None => self.0.clone().now_or_never(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use hybridrelay::{Body, Error, ErrorKind, ResponseWriter, Sender};
 use tokio::sync::{MutexGuard, mpsc};
 
@@ -36,10 +36,13 @@ struct Reading {
 }
 
 impl BodyReader {
-    /// Reads a body.
+    /// Reads a body, and takes at once what is there: a short one is whole, and what it came by is free again.
     pub fn new(body: Body) -> Self {
-        let reading = Turns::new(Reading { body, rest: Bytes::new(), end: None });
-        Self { reading, returns: Returns::default() }
+        let mut reading = Reading { body, rest: Bytes::new(), end: None };
+        if let Some(came) = reading.body.chunk().now_or_never() {
+            reading.take(came);
+        }
+        Self { reading: Turns::new(reading), returns: Returns::default() }
     }
 
     /// The next bytes, at least one and at most `max`; `None` at the end. Cancel-safe.
@@ -54,11 +57,8 @@ impl BodyReader {
                 if let Some(end) = &reading.end {
                     return end.clone().map(|()| None).map_err(Failure::Core);
                 }
-                match reading.body.chunk().await {
-                    Ok(Some(chunk)) => reading.rest = chunk,
-                    Ok(None) => reading.end = Some(Ok(())),
-                    Err(error) => reading.end = Some(Err(error)),
-                }
+                let came = reading.body.chunk().await;
+                reading.take(came);
                 if let Some(end) = &reading.end {
                     return end.clone().map(|()| None).map_err(Failure::Core);
                 }
@@ -73,6 +73,16 @@ impl BodyReader {
     /// Reads no more: whoever waits fails.
     pub fn end(&self) {
         self.reading.end();
+    }
+}
+
+impl Reading {
+    fn take(&mut self, came: Result<Option<Bytes>, Error>) {
+        match came {
+            Ok(Some(chunk)) => self.rest = chunk,
+            Ok(None) => self.end = Some(Ok(())),
+            Err(error) => self.end = Some(Err(error)),
+        }
     }
 }
 

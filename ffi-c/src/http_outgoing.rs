@@ -74,8 +74,8 @@ fn uri_of(path: &str) -> Result<Uri> {
     if path.contains('#') {
         return Err(invalid());
     }
-    let target: PathAndQuery = format!("{slash}{path}").parse().map_err(|_| invalid())?;
-    Uri::builder().path_and_query(target).build().map_err(|_| invalid())
+    let target = PathAndQuery::from_maybe_shared(Bytes::from([slash, path].concat()));
+    target.map(Uri::from).map_err(|_| invalid())
 }
 
 /// Changes a request that was not sent yet.

@@ -223,8 +223,8 @@ impl LocalRelay {
     /// response are held up, however they travel. `false` if it has ended.
     ///
     /// A control channel is held up as well, and then the relay is one end: it gives the listener up by its own times (see
-    /// [`advance`](Self::advance)) and sends senders there until then. The listener comes back by another channel as soon as it notices, 30
-    /// s of its clock later.
+    /// [`advance`](Self::advance)) and sends senders there until then. The listener comes back by another channel as soon as it notices,
+    /// after 30 s by its clock.
     pub fn stall(&self, connection: ConnectionId) -> bool {
         self.instrument.taps.stall(connection, true)
     }

@@ -122,9 +122,15 @@ impl Body {
                     Some(chunk) => Some(Ok(chunk)),
                     None => Some(Err(sender_gone())),
                 },
-                Inner::Incoming { body, .. } => match ready!(Pin::new(body).poll_frame(cx)) {
-                    // Trailers are dropped.
-                    Some(Ok(frame)) => Some(Ok(frame.into_data().unwrap_or_default())),
+                Inner::Incoming { body, .. } => match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        // The connection is free again, before anybody asks for more.
+                        if body.is_end_stream() {
+                            self.0 = Inner::Empty;
+                        }
+                        // Trailers are dropped.
+                        Some(Ok(frame.into_data().unwrap_or_default()))
+                    }
                     Some(Err(error)) => Some(Err(broken_off(error.into()))),
                     None => None,
                 },
