@@ -447,3 +447,74 @@ impl AsyncWrite for TappedSocket {
         Pin::new(&mut this.socket).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::task::Waker;
+    use std::thread;
+
+    use super::*;
+
+    /// Tells that it is read from, and brings a byte when it may.
+    struct Slow(SyncSender<()>, Receiver<()>);
+
+    impl AsyncRead for Slow {
+        fn poll_read(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            self.0.send(()).expect("the test waits");
+            self.1.recv().expect("the test tells");
+            buf.put_slice(b"x");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Socket for Slow {
+        fn abort(&mut self) {}
+
+        fn peer_addr(&self) -> SocketAddr {
+            ([127, 0, 0, 1], 1).into()
+        }
+    }
+
+    #[test]
+    fn nothing_moves_once_a_connection_is_stalled() {
+        let taps = Taps::default();
+        let tapped = taps.enter(&EntityKey::new("example.net", "hyco"), String::new(), None);
+        let ((reads, is_read), (go_on, may_go_on)) = (sync_channel(0), sync_channel(0));
+        let leg = |socket| Leg { socket: Box::new(socket), read_buf: Bytes::new() };
+        let (mut sender, _) = tapped.onto(leg(Slow(reads, may_go_on)), leg(Slow(sync_channel(0).0, sync_channel(0).1)));
+        let (id, counted) = (taps.list()[0].id, || taps.list()[0].from_sender);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut byte = [0];
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(Pin::new(&mut sender.socket).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_ready());
+            });
+            is_read.recv().expect("it is read from");
+            let stalling = scope.spawn(|| {
+                assert!(taps.stall(id, true));
+                counted()
+            });
+            while !taps.list()[0].stalled {
+                thread::yield_now();
+            }
+            go_on.send(()).expect("it waits");
+            assert_eq!(stalling.join().expect("no panic"), 1, "what was under way has moved");
+        });
+        assert_eq!(counted(), 1);
+    }
+}
