@@ -31,7 +31,7 @@ impl Connection {
     /// Sends a message.
     fn send<'py>(&self, py: Python<'py>, data: &Bound<'py, PyAny>) -> Started<'py> {
         let (connection, data) = (own(py, &self.0)?, message(data)?);
-        begin(py, async move { Ok(connection.send(data).await?) }, none)
+        begin(py, async move { Ok(connection.enqueue(data).await?) }, none)
     }
 
     /// Waits until everything was handed to the operating system.

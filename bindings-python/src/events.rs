@@ -65,7 +65,7 @@ impl Publisher {
     /// Publishes an event.
     fn publish<'py>(&self, py: Python<'py>, event: &Bound<'py, PyAny>) -> Started<'py> {
         let (publisher, event) = (own(py, &self.0)?, message(event)?);
-        begin(py, async move { Ok(publisher.publish(event).await?) }, none)
+        begin(py, async move { Ok(publisher.enqueue(event).await?) }, none)
     }
 
     /// Waits until everything was handed to the operating system.

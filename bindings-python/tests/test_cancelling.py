@@ -182,6 +182,21 @@ async def test_what_has_broken_off_never_ends_well(listener: Listener, cs: str) 
         await response.aclose()
 
 
+async def test_a_send_that_is_cancelled_while_it_waits_has_sent_nothing(listener: Listener, cs: str) -> None:
+    message = bytes(256 * 1024)
+    near, far = await pair(listener, cs)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while True:
+            # Nobody reads, so at last it waits for as long as it may.
+            await asyncio.wait_for(near.send(message), 0.05)
+            sent += 1
+    closing = asyncio.ensure_future(near.close())
+    assert [len(part) async for part in far] == [len(message)] * sent
+    await far.close()
+    await closing
+
+
 async def test_the_end_of_a_response_that_is_cancelled_goes_on(listener: Listener, cs: str) -> None:
     # More than waits anywhere on the way to a sender that does not read.
     much = bytes(32 * 2**20)

@@ -60,7 +60,8 @@ class Connection:
     async def send(self, data: str | Buffer) -> None:
         """Sends a message: text from ``str``, binary from anything bytes-like.
 
-        It is taken over whole and leaves at once, as far as the network takes it; while more than 64 KiB wait, this waits.
+        It is taken over whole and leaves at once, as far as the network takes it; while more than 64 KiB wait, this waits, and has sent
+        nothing if it is cancelled.
         """
         await call(self._native.send, data)
 

@@ -119,8 +119,11 @@ class Publisher:
     async def publish(self, event: str | Buffer) -> None:
         """Publishes an event: text from ``str``, binary from anything bytes-like.
 
-        That it has left says nothing of who has heard it. Raises :class:`MessageTooLarge` when one before was longer than the hybrid
-        connection takes, and :class:`ConnectionLost` when the other side has ended the publisher.
+        That it was taken over says nothing of who has heard it. While more than 64 KiB wait for the network this waits, and has published
+        nothing if it is cancelled.
+
+        Raises :class:`MessageTooLarge` when one before was longer than the hybrid connection takes, and :class:`ConnectionLost` when the
+        other side has ended the publisher.
         """
         await call(self._native.publish, event)
 

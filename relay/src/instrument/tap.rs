@@ -497,7 +497,7 @@ mod tests {
         let ((reads, is_read), (go_on, may_go_on)) = (sync_channel(0), sync_channel(0));
         let leg = |socket| Leg { socket: Box::new(socket), read_buf: Bytes::new() };
         let (mut sender, _) = tapped.onto(leg(Slow(reads, may_go_on)), leg(Slow(sync_channel(0).0, sync_channel(0).1)));
-        let (id, counted) = (taps.list()[0].id, || taps.list()[0].from_sender);
+        let (id, counted) = (taps.relayed()[0].id, || taps.relayed()[0].from_sender);
         thread::scope(|scope| {
             scope.spawn(|| {
                 let mut byte = [0];
@@ -509,7 +509,7 @@ mod tests {
                 assert!(taps.stall(id, true));
                 counted()
             });
-            while !taps.list()[0].stalled {
+            while !taps.relayed()[0].stalled {
                 thread::yield_now();
             }
             go_on.send(()).expect("it waits");
