@@ -31,11 +31,12 @@ impl<T: Clone + Send + Sync + 'static> Background<T> {
     pub fn start(future: impl Future<Output = Result<T>> + Send + 'static) -> Result<Self> {
         // Calls are large, and what is spawned is moved several times.
         let call: Pin<Box<dyn Future<Output = Result<T>> + Send>> = Box::pin(guard_future(future));
-        let runtime = match Handle::try_current() {
-            Ok(current) => current,
-            Err(_) => calls::get()?.handle().clone(),
+        let task = match Handle::try_current() {
+            Ok(current) => current.spawn(call),
+            Err(error) if error.is_thread_local_destroyed() => calls::get()?.handle().spawn(call),
+            Err(_) => calls::get()?.spawn(call),
         };
-        Ok(Self(Running(runtime.spawn(call)).shared()))
+        Ok(Self(Running(task).shared()))
     }
 
     /// Waits for its end, which is the same for everybody. Cancel-safe.

@@ -12,12 +12,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::call::late;
 use crate::errors::Result;
@@ -50,7 +51,7 @@ struct Running {
 
 /// A thread, and what tells that it is about to end.
 struct StandIn {
-    thread: JoinHandle<()>,
+    thread: thread::JoinHandle<()>,
     ending: Receiver<Infallible>,
 }
 
@@ -156,6 +157,15 @@ fn end(Running { calls, stand_in }: Running, limit: Duration) {
 impl Calls {
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Begins a task. If nobody drives at this moment, whoever does next finds it, and nothing need wake him. Only on a thread that is in
+    /// no runtime.
+    pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(async { tokio::spawn(task) }),
+            None => self.handle.spawn(task),
+        }
     }
 
     /// Waits on this thread, and drives the runtime meanwhile. Only on a thread of the [host's](runtime::Role) that does not yet.
