@@ -74,7 +74,7 @@ impl HttpConnector {
         Ok(is_http2)
     }
 
-    async fn dial(self, uri: &Uri) -> Result<HttpSocket> {
+    pub(crate) async fn dial(self, uri: &Uri) -> Result<HttpSocket> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         let fits = |socket: &HttpSocket| match self.versions {
             Versions::Both => false,

@@ -19,11 +19,13 @@ use crate::protocol::{Features, headers, refusal};
 use crate::{Error, ErrorKind, Result};
 
 mod pool;
+mod solo;
 mod tokens;
 
-pub(super) use pool::Solo;
+pub(super) use solo::Solo;
 
 use pool::Pool;
+use solo::{Failed, SoloLine};
 use tokens::Tokens;
 
 /// How much of a refusal's body is read for its explanation, and for how long.
@@ -47,6 +49,7 @@ pub(crate) struct HttpClient {
     reach: Reach,
     /// Where the relay is; `None` if its address makes no URI.
     authority: Option<Authority>,
+    solo: SoloLine,
     pool: Pool,
     tokens: Option<Tokens>,
 }
@@ -55,13 +58,14 @@ impl HttpClient {
     pub(crate) fn new(reach: Reach) -> Self {
         let env = reach.dialer.env();
         let connector = HttpConnector::new(reach.dialer.clone(), reach.connect_timeout);
+        let authority = reach.address.authority().parse().ok();
+        let solo = SoloLine::new(env, &connector, host(authority.as_ref(), reach.address.is_plaintext()));
         let pool = Pool::new(env, connector, !reach.address.is_plaintext());
         let tokens = reach
             .credential
             .clone()
             .map(|credential| Tokens::new(env.clone(), credential, reach.address.audience(), reach.connect_timeout));
-        let authority = reach.address.authority().parse().ok();
-        Self { reach, authority, pool, tokens }
+        Self { reach, authority, solo, pool, tokens }
     }
 
     pub(crate) fn reach(&self) -> &Reach {
@@ -87,9 +91,13 @@ impl HttpClient {
     async fn relayed(&self, mut request: Request<Body>) -> Result<Response<Body>> {
         *request.uri_mut() = self.relayed_uri(request.uri())?;
         let request = self.prepare(request).await?;
-        let (client, solo) = self.pool.client(&request).await?;
-        let response = client.request(request).await.map_err(|error| self.failed(error))?;
-        let response = response.map(|body| Body::incoming(body, solo));
+        let response = match self.solo.take(&request) {
+            Some(solo) => self.solo.request(solo, request).await.map_err(|failed| match failed {
+                Failed::Dial(error) => error,
+                Failed::Underway(error) => self.failed(error),
+            })?,
+            None => self.send(request).await?,
+        };
         if self.is_relays(&response) { Err(self.refused(response).await) } else { Ok(response) }
     }
 
@@ -108,10 +116,8 @@ impl HttpClient {
         }
         let limit = self.reach.connect_timeout;
         let asking = async {
-            let request = self.prepare(request).await?;
-            // What is answered may go on for long.
-            let answered = self.pool.shared(&request).await?.request(request).await;
-            answered.map(|response| response.map(|body| Body::incoming(body, None))).map_err(|error| self.failed(error))
+            // What is answered may go on for long, so it does not travel alone.
+            self.send(self.prepare(request).await?).await
         };
         let answered = self.reach.dialer.env().timeout(limit, asking).await;
         let response = answered.unwrap_or_else(|| {
@@ -133,6 +139,18 @@ impl HttpClient {
             return Err(Error::new(ErrorKind::Unsupported, what).with_hint(hint));
         }
         if status.is_success() { Ok(from_listener(response)) } else { Err(self.refused(response).await) }
+    }
+
+    /// Sends a request beside others.
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>> {
+        let client = self.pool.client(request.uri()).await?;
+        let response = client.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                self.pool.forget(!self.reach.address.is_plaintext());
+            }
+            self.failed(error)
+        })?;
+        Ok(response.map(|body| Body::incoming(body, None)))
     }
 
     /// Makes what the program wants a request to the relay.
@@ -224,10 +242,7 @@ impl HttpClient {
         if parts.status == StatusCode::PAYLOAD_TOO_LARGE { error.with_kind(ErrorKind::MessageTooLarge) } else { error }
     }
 
-    fn failed(&self, error: hyper_util::client::legacy::Error) -> Error {
-        if error.is_connect() {
-            self.pool.forget(!self.reach.address.is_plaintext());
-        }
+    fn failed(&self, error: impl StdError + Send + Sync + 'static) -> Error {
         let mut source: Option<&(dyn StdError + 'static)> = Some(&error);
         while let Some(cause) = source {
             if let Some(ours) = cause.downcast_ref::<Error>() {
@@ -250,6 +265,17 @@ impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HttpClient")
     }
+}
+
+/// What `Host` says: the port only where it is not the usual one.
+fn host(authority: Option<&Authority>, is_plaintext: bool) -> HeaderValue {
+    let usual = if is_plaintext { 80 } else { 443 };
+    let host = authority.map(|at| match at.port_u16() {
+        Some(port) if port != usual => at.as_str(),
+        _ => at.host(),
+    });
+    // Without an authority there is no request.
+    host.and_then(|host| host.parse().ok()).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn from_listener(mut response: Response<Body>) -> Response<Body> {
