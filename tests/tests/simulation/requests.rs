@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use http::{Request, Response};
+use hybridrelay::env::BoxSocket;
 use hybridrelay::env::sim::{self, Sim, Trace};
-use hybridrelay::{ErrorKind, Incoming, IncomingRequest, Listener};
+use hybridrelay::{ErrorKind, Incoming, IncomingRequest, Listener, Sender};
 use hybridrelay_relay::{Entity, HttpSettings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{ENTITY, NAMESPACE, World};
+use crate::world::{ENTITY, NAMESPACE, RELAY, SENDER, World, connection_string};
 
 async fn incoming(listener: &Listener) -> IncomingRequest {
     match listener.accept().await {
@@ -78,6 +80,69 @@ fn a_sender_that_lives_for_hours_always_has_a_token_that_is_good() {
             assert_eq!(response.expect("an answer").status(), 200);
             sim.sleep(Duration::from_secs(17 * 60)).await;
         }
+    });
+}
+
+/// Takes a request without a body from a sender, as a relay that has a listener would, and answers.
+async fn serve(socket: &mut BoxSocket, answer: &str) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.expect("a request"));
+    }
+    socket.write_all(answer.as_bytes()).await.expect("the sender reads");
+}
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nVia: 1.1 relay\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn the_connection_of_requests_that_travel_alone_is_kept_for_half_a_minute() {
+    sim::run(1, async |sim| {
+        let mut relay = sim.env(RELAY).bind(([0, 0, 0, 0], 80).into()).await.expect("the port is free");
+        let sender = Sender::builder(connection_string()).env(sim.env(SENDER)).build().expect("a valid target");
+        let get = || Request::get("/").body(()).expect("a request");
+        let serving = async {
+            let mut socket = relay.accept().await.expect("the sender comes");
+            serve(&mut socket, ANSWER).await;
+            serve(&mut socket, ANSWER).await;
+            let since = sim.elapsed();
+            let ended = sim.env(RELAY).timeout(Duration::from_secs(300), socket.read_u8()).await;
+            ended.expect("it ends by itself").expect_err("nothing more comes");
+            (sim.elapsed() - since).as_secs()
+        };
+        let asking = async {
+            sender.request(get()).await.expect("an answer");
+            sim.sleep(Duration::from_secs(29)).await;
+            sender.request(get()).await.expect("an answer on the same connection");
+        };
+        let (kept, ()) = tokio::join!(serving, asking);
+        assert_eq!(kept, 30);
+    });
+}
+
+#[test]
+fn a_request_that_finds_its_connection_ended_goes_by_another_one() {
+    sim::run(1, async |sim| {
+        let mut relay = sim.env(RELAY).bind(([0, 0, 0, 0], 80).into()).await.expect("the port is free");
+        let sender = Sender::builder(connection_string()).env(sim.env(SENDER)).build().expect("a valid target");
+        let get = || Request::get("/").body(()).expect("a request");
+        let serving = async {
+            // Said, or not.
+            for answer in [ANSWER.replace("Via", "Connection: close\r\nVia"), ANSWER.to_owned(), ANSWER.to_owned()] {
+                serve(&mut relay.accept().await.expect("the sender comes"), &answer).await;
+            }
+            // Not answered at all, which is no reason to ask again.
+            let mut socket = relay.accept().await.expect("the sender comes");
+            let _ = socket.read_u8().await.expect("a request");
+        };
+        let asking = async {
+            for _ in 0..3 {
+                sender.request(get()).await.expect("an answer");
+                sim.sleep(Duration::from_secs(1)).await;
+            }
+            let error = sender.request(get()).await.expect_err("no answer");
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::ConnectionLost, true));
+        };
+        tokio::join!(serving, asking);
     });
 }
 
