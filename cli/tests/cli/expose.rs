@@ -203,7 +203,7 @@ async fn a_server_that_is_down_is_told_once_and_so_is_that_it_is_back() {
     for _ in 0..2 {
         let output = run(&mut relay.request(&["-i", "web/x"]), "").await;
         let text = String::from_utf8(output.ok()).unwrap();
-        assert!(text.starts_with("HTTP/2 502 Bad Gateway\r\n"), "{text}");
+        assert!(text.starts_with("HTTP/1.1 502 The listener's server failed: cannot connect to"), "{text}");
         assert!(text.contains("cannot connect to 127.0.0.1:") && text.contains("refused"), "{text}");
     }
     exposed.says_times(2, "GET /x 502").await;
