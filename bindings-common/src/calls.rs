@@ -16,6 +16,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwapOption, Guard};
+use futures_util::future::lazy;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -163,7 +164,7 @@ impl Calls {
     /// no runtime.
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         match &self.runtime {
-            Some(runtime) => runtime.block_on(async { tokio::spawn(task) }),
+            Some(runtime) => runtime.block_on(lazy(|_| tokio::spawn(task))),
             None => self.handle.spawn(task),
         }
     }
