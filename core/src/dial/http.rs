@@ -61,9 +61,9 @@ impl HttpConnector {
     }
 
     /// Gives a server up that leaves unacknowledged for so long what was sent, also one that does not read.
-    pub(crate) fn unacknowledged(mut self, limit: Duration) -> Self {
-        self.unacknowledged = Some(limit);
-        self
+    pub(crate) fn unacknowledged(self, limit: Duration) -> Self {
+        // A socket that was opened without is not for this one, nor this one's business.
+        Self { unacknowledged: Some(limit), spare: Arc::default(), ..self }
     }
 
     /// Opens a socket, tells whether HTTP/2 is spoken on it, and keeps it for the next that asks: a clone, too.
@@ -78,7 +78,7 @@ impl HttpConnector {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         let fits = |socket: &HttpSocket| match self.versions {
             Versions::Both => false,
-            Versions::Http1 => !socket.is_http2 && self.unacknowledged.is_none(),
+            Versions::Http1 => !socket.is_http2,
             Versions::Http2 => socket.is_http2,
         };
         if let Some((socket, opened)) = spare
@@ -90,13 +90,11 @@ impl HttpConnector {
         let Self { dialer, limit, versions, unacknowledged, .. } = self;
         let target = DialTarget::parse(&uri.to_string())?;
         let authority = target.authority().to_owned();
-        let socket =
-            dialer.env.timeout(limit, dialer.open_http(target, versions, unacknowledged)).await.unwrap_or_else(
-                || {
-                    let limit = limit.as_secs_f32();
-                    Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
-                },
-            )?;
+        let opening = dialer.open_http(target, versions, unacknowledged);
+        let socket = dialer.env.timeout(limit, opening).await.unwrap_or_else(|| {
+            let limit = limit.as_secs_f32();
+            Err(Error::new(ErrorKind::Timeout, format!("no answer from {authority} within {limit} s")))
+        })?;
         if versions == Versions::Http2 && !socket.is_http2 {
             return Err(Error::new(ErrorKind::Network, format!("{authority} does not speak HTTP/2 any more")));
         }
