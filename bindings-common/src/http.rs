@@ -330,12 +330,18 @@ impl Reply {
         self.answer.now()
     }
 
+    /// The next bytes of the answer's body, behind the answer itself, as [`BodyReader::next`] has them. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), and why the body broke off.
+    pub async fn next(&self, max: usize) -> Result<Option<Taken<Bytes>>> {
+        self.waiting.run(async { self.answer.outcome().await?.body.next(max).await }).await
+    }
+
     /// Waits no more, and reads no more: whoever does fails.
     pub fn end(&self) {
         self.waiting.end();
-        if let Some(Ok(answer)) = self.now() {
-            answer.body.end();
-        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hybridrelay_bindings_common::errors::Result;
 use hybridrelay_bindings_common::handles::{Handle, Table};
-use hybridrelay_bindings_common::http::{BodyReader, BodyWriter};
+use hybridrelay_bindings_common::http::BodyWriter;
+use hybridrelay_bindings_common::returns::Taken;
 use hybridrelay_bindings_common::{Code, Failure, operation};
 
 use crate::boundary::{Out, bytes, room, run, wait};
@@ -172,8 +173,8 @@ pub unsafe extern "C" fn hr_body_release(body: hr_body_writer, error: *mut *mut 
 /// # Safety
 ///
 /// `buffer` is NULL, or `capacity` bytes of it may be written; so may the place of `len`.
-pub(crate) unsafe fn read_into(
-    body: &BodyReader,
+pub(crate) unsafe fn read_into<F: Future<Output = Result<Option<Taken<Bytes>>>> + Send>(
+    next: impl FnOnce(usize) -> F,
     (buffer, capacity): (*mut u8, usize),
     len: *mut usize,
     timeout_ms: u32,
@@ -181,7 +182,7 @@ pub(crate) unsafe fn read_into(
     let out = Out::new("len", len)?;
     // SAFETY: as the caller says.
     let room = unsafe { room(buffer, capacity) }?;
-    let bytes = wait(body.next(room.len()), timeout_ms)?.ok_or_else(end)?.keep();
+    let bytes = wait(next(room.len()), timeout_ms)?.ok_or_else(end)?.keep();
     // SAFETY: as the caller says, and not more than there is room.
     unsafe {
         buffer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
@@ -191,8 +192,8 @@ pub(crate) unsafe fn read_into(
 }
 
 /// Reads a part of a body for a queue.
-pub(crate) async fn read_for_queue(body: &BodyReader, max: usize) -> Result<Value> {
-    body.next(max).await?.map(Value::Bytes).ok_or_else(end)
+pub(crate) async fn read_for_queue(next: impl Future<Output = Result<Option<Taken<Bytes>>>>) -> Result<Value> {
+    next.await?.map(Value::Bytes).ok_or_else(end)
 }
 
 /// How much a submitted read may bring.

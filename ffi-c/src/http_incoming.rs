@@ -220,7 +220,12 @@ pub unsafe extern "C" fn hr_request_read(
     timeout_ms: u32,
     error: *mut *mut hr_error,
 ) -> hr_code {
-    unsafe { run(error, || read_into(&get(request)?.body, (buffer, capacity), len, timeout_ms)) }
+    unsafe {
+        run(error, || {
+            let request = get(request)?;
+            read_into(|max| request.body.next(max), (buffer, capacity), len, timeout_ms)
+        })
+    }
 }
 
 /// The same for a queue: the completion's message holds the bytes, at most `max` and at most 64 KiB.
@@ -237,7 +242,7 @@ pub unsafe extern "C" fn hr_request_read_submit(
         run(error, || {
             let (request, max) = (get(request)?, at_most(max)?);
             let queue = queue_of(queue)?;
-            let future = async move { read_for_queue(&request.body, max).await };
+            let future = async move { read_for_queue(request.body.next(max)).await };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })

@@ -301,11 +301,7 @@ pub unsafe extern "C" fn hr_response_read(
     unsafe {
         run(error, || {
             let reply = get(response)?;
-            let answer = match reply.now() {
-                Some(answer) => answer?,
-                None => wait(reply.answer(), timeout_ms)?,
-            };
-            read_into(&answer.body, (buffer, capacity), len, timeout_ms)
+            read_into(|max| reply.next(max), (buffer, capacity), len, timeout_ms)
         })
     }
 }
@@ -324,7 +320,7 @@ pub unsafe extern "C" fn hr_response_read_submit(
         run(error, || {
             let (reply, max) = (get(response)?, at_most(max)?);
             let queue = queue_of(queue)?;
-            let future = async move { read_for_queue(&reply.answer().await?.body, max).await };
+            let future = async move { read_for_queue(reply.next(max)).await };
             hr_operation::store(operation, operation::submit(&queue, tag, future)?);
             Ok(())
         })
